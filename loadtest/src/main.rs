@@ -1,0 +1,3 @@
+//! Synthetic users and speed figures for a Matrix homeserver
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Sans-IO Matrix semantics: PDUs, auth rules, state resolution, redaction, visibility

@@ -1,0 +1,3 @@
+//! The Hanse homeserver: one binary, every role
+
+fn main() {}

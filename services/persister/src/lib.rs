@@ -1,0 +1,1 @@
+//! The persister role: owns slots and serves what they decide

@@ -1,0 +1,1 @@
+//! How a Hanse process runs: configuration, telemetry, drain, clock, randomness, tasks

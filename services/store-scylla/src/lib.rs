@@ -1,0 +1,1 @@
+//! The CQL store engine of the cluster

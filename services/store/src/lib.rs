@@ -1,0 +1,1 @@
+//! The wide-column store layer: table descriptors, verbs, conformance suite

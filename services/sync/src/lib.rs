@@ -1,0 +1,1 @@
+//! The sync role: answers /sync from memory and from the store

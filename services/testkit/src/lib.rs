@@ -1,0 +1,1 @@
+//! Cluster sandbox, faults and simulation for tests

@@ -1,0 +1,1 @@
+//! Everything keyed by user, and names
