@@ -1,0 +1,97 @@
+"""One server for the whole session (shared by all xdist workers), fresh users per test."""
+
+import httpx
+import pytest
+
+from client import Client, register
+from servers import TARGETS, default_target, start_server
+
+REQUEST_TIMEOUT_S = 60
+COUNTED = ("passed", "failed", "error", "xfailed", "skipped")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--target", choices=TARGETS, help="server under test (or env TARGET)")
+    parser.addoption("--server-url", help="test a server that runs already, at this base URL")
+
+
+def pytest_configure(config):
+    config.target = config.getoption("--target") or default_target()
+    config.addinivalue_line(
+        "markers", "synapse_differs(text): Synapse fails this; the text is the specification's",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """On Synapse a known disagreement must fail: one that passes there is an error."""
+    for item in items:
+        marker = item.get_closest_marker("synapse_differs")
+        if marker and config.target == "synapse":
+            item.add_marker(pytest.mark.xfail(reason=marker.args[0], strict=True))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session):
+    """Starts the server once: in the xdist controller, or in the only process."""
+    config = session.config
+    if hasattr(config, "workerinput"):
+        config.base_url = config.workerinput["base_url"]
+    elif config.getoption("--server-url"):
+        config.base_url = config.getoption("--server-url").rstrip("/")
+    elif not config.option.collectonly:
+        config.server_context = start_server(config.target)
+        config.base_url = config.server_context.__enter__().base_url
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    node.workerinput["base_url"] = node.config.base_url
+
+
+def pytest_sessionfinish(session):
+    context = getattr(session.config, "server_context", None)
+    if context is not None:
+        context.__exit__(None, None, None)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    stats = terminalreporter.stats
+    counts = {name: len(stats.get(name, ())) for name in COUNTED}
+    line = ", ".join(f"{count} {name}" for name, count in counts.items())
+    terminalreporter.write_line(f"blackbox on {config.target}: {line}")
+
+
+@pytest.fixture(scope="session")
+def target(request):
+    """The name of the server under test."""
+    return request.config.target
+
+
+@pytest.fixture(scope="session")
+def http(request):
+    """A connection pool to the server, without credentials."""
+    limits = httpx.Limits(max_connections=20)
+    base_url = request.config.base_url
+    with httpx.Client(base_url=base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as pool:
+        yield pool
+
+
+@pytest.fixture
+def anonymous(http):
+    """A client without an access token."""
+    return Client(http)
+
+
+@pytest.fixture
+def alice(http):
+    return register(http, "alice")
+
+
+@pytest.fixture
+def bob(http):
+    return register(http, "bob")
+
+
+@pytest.fixture
+def carol(http):
+    return register(http, "carol")
