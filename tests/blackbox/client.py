@@ -14,6 +14,8 @@ V3 = "/_matrix/client/v3"
 V1 = "/_matrix/client/v1"
 PASSWORD = "correct horse battery staple"
 WAIT_S = 15
+# Synapse defers some work to a queue that it looks at once a minute.
+DEFERRED_WAIT_S = 75
 RETRY_S = 0.1
 
 _transactions = itertools.count()
@@ -174,13 +176,13 @@ class Client:
         query = _query({"since": since, "timeout": timeout, **params})
         return ok(self.get("/sync", params=query))
 
-    def sync_when(self, check, since=None, **params):
+    def sync_when(self, check, since=None, wait_s=WAIT_S, **params):
         """Repeats the same sync request until `check(answer)` holds; that answer."""
         def attempt():
             answer = self.sync(since, **params)
             return answer if check(answer) else None
 
-        return eventually(attempt)
+        return eventually(attempt, wait_s)
 
     def sync_with(self, room, event_id, since=None, **params):
         """A sync answer whose joined room's timeline has the event, and that room's part."""

@@ -70,6 +70,10 @@ def _config(directory, port, server_name):
         # Spec: GET /publicRooms takes no access token, and anyone may be listed.
         "allow_public_rooms_without_auth": True,
         "room_list_publication_rules": [{"action": "allow"}],
+        # Past the default of 5 at once, deferred work waits up to a minute.
+        "task_scheduler": {"max_concurrent_tasks": 200},
+        # The tests repeat a sync until an effect is there: answer each one afresh.
+        "caches": {"sync_response_cache_duration": "0s"},
         **_no_rate_limits(),
     }
 
