@@ -1,0 +1,357 @@
+//! The statements of the slot log, one function each; `docs/log.md` gives their CQL.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hanse_store::{
+    ConditionalBatch, ConditionalStep, Consistency, Direction, Key, Outcome, Range, Row, Scan,
+    Store, StoreError, Value,
+};
+
+use crate::{
+    Slot,
+    tables::{CURSORS, LOG, SLOTS},
+};
+
+/// The head of a segment: the static columns of its partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) epoch: i64,
+    /// The sequence number of the next batch; -1 once sealed.
+    pub(crate) next: i64,
+    pub(crate) stamp_end: i64,
+    pub(crate) sealed: Option<i64>,
+}
+
+/// A batch at its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Proposal {
+    pub(crate) slot: Slot,
+    pub(crate) segment: i64,
+    pub(crate) epoch: i64,
+    pub(crate) seq: i64,
+    pub(crate) batch_id: Bytes,
+    pub(crate) stamp_start: i64,
+    pub(crate) stamp_end: i64,
+    pub(crate) body: Bytes,
+}
+
+/// A batch as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StoredBatch {
+    pub(crate) seq: i64,
+    pub(crate) batch_id: Bytes,
+    pub(crate) stamp_start: i64,
+    pub(crate) body: Bytes,
+}
+
+/// A slot's row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SlotRow {
+    pub(crate) epoch: i64,
+    pub(crate) segment: i64,
+    pub(crate) checkpoint: i64,
+}
+
+/// The log's statements over a store.
+#[derive(Clone)]
+pub(crate) struct Statements {
+    store: Arc<dyn Store>,
+}
+
+fn partition(slot: Slot, segment: i64) -> Vec<Value> {
+    vec![Value::BigInt(i64::from(slot.0)), Value::BigInt(segment)]
+}
+
+fn bigint(row: &Row, statics: bool, index: usize) -> Option<i64> {
+    let columns = if statics { &row.statics } else { &row.values };
+    columns.get(index).and_then(Value::as_i64)
+}
+
+fn corrupt(table: &'static str, reason: &str) -> StoreError {
+    StoreError::Corrupt {
+        table,
+        reason: reason.to_owned(),
+    }
+}
+
+fn stored_batch(row: &Row) -> Result<StoredBatch, StoreError> {
+    let blob = |index: usize| row.values.get(index).and_then(Value::as_bytes).cloned();
+    let seq = row.clustering.first().and_then(Value::as_i64);
+    let (Some(seq), Some(batch_id), Some(stamp_start), Some(body)) =
+        (seq, blob(0), bigint(row, false, 1), blob(2))
+    else {
+        return Err(corrupt(LOG.name, "a batch lacks a column"));
+    };
+    Ok(StoredBatch {
+        seq,
+        batch_id,
+        stamp_start,
+        body,
+    })
+}
+
+impl Statements {
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+
+    /// A segment's head, read serially.
+    pub(crate) async fn head(&self, slot: Slot, segment: i64) -> Result<Option<Head>, StoreError> {
+        let key = Key::partition(partition(slot, segment));
+        let Some(row) = self.store.get(&LOG, &key, Consistency::Serial).await? else {
+            return Ok(None);
+        };
+        let Some(epoch) = bigint(&row, true, 0) else {
+            return Ok(None);
+        };
+        let (Some(next), Some(stamp_end)) = (bigint(&row, true, 1), bigint(&row, true, 2)) else {
+            return Err(corrupt(LOG.name, "a head lacks a column"));
+        };
+        Ok(Some(Head {
+            epoch,
+            next,
+            stamp_end,
+            sealed: bigint(&row, true, 4),
+        }))
+    }
+
+    /// Creates a segment's head, if there is none.
+    pub(crate) async fn create_segment(
+        &self,
+        slot: Slot,
+        segment: i64,
+        head: &Head,
+    ) -> Result<Outcome, StoreError> {
+        let set = vec![
+            ("epoch", head.epoch.into()),
+            ("next", head.next.into()),
+            ("stamp_end", head.stamp_end.into()),
+        ];
+        self.one_step(
+            slot,
+            segment,
+            ConditionalStep::InsertStaticsIfNotExists { set },
+        )
+        .await
+    }
+
+    /// Takes a segment over: raises its epoch by one.
+    pub(crate) async fn take_over(
+        &self,
+        slot: Slot,
+        segment: i64,
+        epoch: i64,
+    ) -> Result<Outcome, StoreError> {
+        let step = ConditionalStep::UpdateStatics {
+            set: vec![("epoch", (epoch + 1).into())],
+            conditions: vec![("epoch", epoch.into())],
+        };
+        self.one_step(slot, segment, step).await
+    }
+
+    /// Appends a batch at the head.
+    pub(crate) async fn append(&self, proposal: &Proposal) -> Result<Outcome, StoreError> {
+        let head = ConditionalStep::UpdateStatics {
+            set: vec![
+                ("next", (proposal.seq + 1).into()),
+                ("stamp_end", proposal.stamp_end.into()),
+                ("batch_id", proposal.batch_id.clone().into()),
+            ],
+            conditions: vec![
+                ("epoch", proposal.epoch.into()),
+                ("next", proposal.seq.into()),
+            ],
+        };
+        let row = ConditionalStep::Insert {
+            clustering: vec![proposal.seq.into()],
+            set: vec![
+                ("batch", proposal.batch_id.clone().into()),
+                ("stamp_start", proposal.stamp_start.into()),
+                ("body", proposal.body.clone().into()),
+            ],
+        };
+        let partition = partition(proposal.slot, proposal.segment);
+        let batch = ConditionalBatch {
+            table: &LOG,
+            partition,
+            steps: vec![head, row],
+        };
+        self.store.conditional(batch).await
+    }
+
+    /// Seals a segment in favour of its successor.
+    pub(crate) async fn seal(
+        &self,
+        slot: Slot,
+        segment: i64,
+        head: &Head,
+    ) -> Result<Outcome, StoreError> {
+        let step = ConditionalStep::UpdateStatics {
+            set: vec![("sealed", (segment + 1).into()), ("next", (-1).into())],
+            conditions: vec![("epoch", head.epoch.into()), ("next", head.next.into())],
+        };
+        self.one_step(slot, segment, step).await
+    }
+
+    /// The batch at a sequence number, read serially: settles whose it is.
+    pub(crate) async fn batch(
+        &self,
+        slot: Slot,
+        segment: i64,
+        seq: i64,
+    ) -> Result<Option<StoredBatch>, StoreError> {
+        let key = Key::new(partition(slot, segment), vec![seq.into()]);
+        let row = self.store.get(&LOG, &key, Consistency::Serial).await?;
+        row.as_ref().map(stored_batch).transpose()
+    }
+
+    /// Batches of a segment after a sequence number, in order, at most `limit`.
+    pub(crate) async fn batches_after(
+        &self,
+        slot: Slot,
+        segment: i64,
+        seq: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredBatch>, StoreError> {
+        let scan = Scan {
+            table: &LOG,
+            partition: partition(slot, segment),
+            range: Range::after(vec![seq.into()]),
+            direction: Direction::Forward,
+            limit,
+        };
+        self.store
+            .scan(scan)
+            .await?
+            .rows
+            .iter()
+            .map(stored_batch)
+            .collect()
+    }
+
+    /// A slot's row, read serially.
+    pub(crate) async fn slot_row(&self, slot: Slot) -> Result<Option<SlotRow>, StoreError> {
+        let key = Key::partition(vec![i64::from(slot.0).into()]);
+        let row = self.store.get(&SLOTS, &key, Consistency::Serial).await?;
+        Ok(row.map(|row| SlotRow {
+            epoch: bigint(&row, false, 0).unwrap_or_default(),
+            segment: bigint(&row, false, 2).unwrap_or_default(),
+            checkpoint: bigint(&row, false, 3).unwrap_or_default(),
+        }))
+    }
+
+    /// Creates a slot's row, if there is none.
+    pub(crate) async fn create_slot_row(&self, slot: Slot, map: u32) -> Result<(), StoreError> {
+        let set = vec![
+            ("epoch", 0.into()),
+            ("segment", 0.into()),
+            ("checkpoint", 0.into()),
+            ("map_version", i64::from(map).into()),
+        ];
+        let step = ConditionalStep::InsertIfNotExists {
+            clustering: Vec::new(),
+            set,
+        };
+        self.slot_step(slot, step).await.map(drop)
+    }
+
+    /// Enters a new owner's epoch and name into the slot's row.
+    pub(crate) async fn enter_owner(
+        &self,
+        slot: Slot,
+        from_epoch: i64,
+        epoch: i64,
+        owner: &str,
+    ) -> Result<Outcome, StoreError> {
+        let step = ConditionalStep::Update {
+            clustering: Vec::new(),
+            set: vec![("epoch", epoch.into()), ("owner", owner.into())],
+            conditions: vec![("epoch", from_epoch.into())],
+        };
+        self.slot_step(slot, step).await
+    }
+
+    /// Moves the checkpoint, as long as the epoch is ours.
+    pub(crate) async fn checkpoint(
+        &self,
+        slot: Slot,
+        epoch: i64,
+        segment: i64,
+        seq: i64,
+    ) -> Result<Outcome, StoreError> {
+        let step = ConditionalStep::Update {
+            clustering: Vec::new(),
+            set: vec![("segment", segment.into()), ("checkpoint", seq.into())],
+            conditions: vec![("epoch", epoch.into())],
+        };
+        self.slot_step(slot, step).await
+    }
+
+    /// A consumer's cursor: segment and packed position.
+    pub(crate) async fn cursor(
+        &self,
+        slot: Slot,
+        consumer: &str,
+    ) -> Result<Option<(i64, i64)>, StoreError> {
+        let key = Key::new(vec![i64::from(slot.0).into()], vec![consumer.into()]);
+        let row = self.store.get(&CURSORS, &key, Consistency::Serial).await?;
+        Ok(row.and_then(|row| Some((bigint(&row, false, 0)?, bigint(&row, false, 1)?))))
+    }
+
+    /// Moves a consumer's cursor from where the caller believes it to be.
+    pub(crate) async fn move_cursor(
+        &self,
+        slot: Slot,
+        consumer: &str,
+        from: Option<(i64, i64)>,
+        to: (i64, i64),
+    ) -> Result<Outcome, StoreError> {
+        let clustering = vec![consumer.into()];
+        let set = vec![("segment", to.0.into()), ("position", to.1.into())];
+        let step = match from {
+            None => ConditionalStep::InsertIfNotExists { clustering, set },
+            Some((_, position)) => {
+                let conditions = vec![("position", position.into())];
+                ConditionalStep::Update {
+                    clustering,
+                    set,
+                    conditions,
+                }
+            }
+        };
+        let partition = vec![i64::from(slot.0).into()];
+        let batch = ConditionalBatch {
+            table: &CURSORS,
+            partition,
+            steps: vec![step],
+        };
+        self.store.conditional(batch).await
+    }
+
+    async fn one_step(
+        &self,
+        slot: Slot,
+        segment: i64,
+        step: ConditionalStep,
+    ) -> Result<Outcome, StoreError> {
+        let partition = partition(slot, segment);
+        self.store
+            .conditional(ConditionalBatch {
+                table: &LOG,
+                partition,
+                steps: vec![step],
+            })
+            .await
+    }
+
+    async fn slot_step(&self, slot: Slot, step: ConditionalStep) -> Result<Outcome, StoreError> {
+        let partition = vec![i64::from(slot.0).into()];
+        let batch = ConditionalBatch {
+            table: &SLOTS,
+            partition,
+            steps: vec![step],
+        };
+        self.store.conditional(batch).await
+    }
+}
