@@ -1,0 +1,73 @@
+// Single steps of one user (`carol`), for a conversation with another kind of client.
+
+import { until } from "../user.mjs";
+
+export async function carolStarts(world) {
+    world.carol = await (await world.newcomer("carol")).start();
+    return world.carol.id;
+}
+
+export async function carolJoins({ carol }, { roomId }) {
+    await carol.untilMembership(roomId, "invite");
+    const { name } = carol.room(roomId);
+    const inviter = carol.room(roomId).getMember(carol.id).events.member.getSender();
+    await carol.join(roomId);
+    return { name, inviter };
+}
+
+export async function carolCreates({ carol }, { invite, name }) {
+    const { room_id: roomId } = await carol.client.createRoom({
+        preset: "private_chat",
+        invite: [invite],
+        name,
+    });
+    await carol.untilMembership(roomId, "join");
+    return roomId;
+}
+
+export const carolSays = ({ carol }, { roomId, body }) => carol.say(roomId, body);
+
+export async function carolHears({ carol }, { roomId, eventId }) {
+    const event = await carol.untilSeen(roomId, eventId);
+    return { sender: event.getSender(), body: event.getContent().body };
+}
+
+export async function carolReads({ carol }, { roomId, eventId }) {
+    await carol.client.sendReadReceipt(await carol.untilSeen(roomId, eventId));
+}
+
+export const carolSeesRead = ({ carol }, { roomId, reader, eventId }) =>
+    until("the receipt", () => carol.room(roomId).hasUserReadEvent(reader, eventId));
+
+export const carolTypes = ({ carol }, { roomId, typing }) =>
+    carol.client.sendTyping(roomId, typing, 20_000);
+
+export const carolSeesTyping = ({ carol }, { roomId, who, typing }) =>
+    until(`typing ${typing}`, () => !!carol.room(roomId).getMember(who)?.typing === typing);
+
+export const carolRedacts = async ({ carol }, { roomId, eventId }) =>
+    (await carol.client.redactEvent(roomId, eventId)).event_id;
+
+export async function carolSeesRedacted({ carol }, { roomId, eventId }) {
+    const event = await carol.untilSeen(roomId, eventId);
+    await until("the redaction", () => event.isRedacted());
+}
+
+export const carolSetsTopic = async ({ carol }, { roomId, topic }) =>
+    (await carol.client.setRoomTopic(roomId, topic)).event_id;
+
+export const carolSeesName = ({ carol }, { roomId, name }) =>
+    until("the room's name", () => carol.room(roomId).name === name);
+
+export async function carolPagesBack({ carol }, { roomId }) {
+    const room = carol.room(roomId);
+    for (let pages = 0; room.oldState.paginationToken && pages < 30; pages += 1) {
+        await carol.client.scrollback(room, 5);
+    }
+    return room.getLiveTimeline().getEvents().map((event) => event.getId());
+}
+
+export async function carolLeaves({ carol }, { roomId }) {
+    await carol.client.leave(roomId);
+    await carol.untilMembership(roomId, "leave");
+}
