@@ -9,6 +9,7 @@
 //! Invariant: an outcome that is not known is [`StoreError::Unknown`], never an error that reads as
 //! "nothing happened".
 
+mod check;
 mod condition;
 mod error;
 mod mutation;

@@ -32,6 +32,17 @@ impl Value {
         )
     }
 
+    /// The bytes that this value counts towards the bounds of keys, rows and batches.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Null => 0,
+            Self::BigInt(_) => 8,
+            Self::Boolean(_) => 1,
+            Self::Text(value) => value.len(),
+            Self::Blob(value) => value.len(),
+        }
+    }
+
     /// The integer, if this is one.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
