@@ -1,0 +1,122 @@
+//! The server under test, sessions to it, and the one keyspace of a run.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use scylla::{
+    client::{
+        PoolSize,
+        execution_profile::{ExecutionProfile, ExecutionProfileHandle},
+        session::Session,
+        session_builder::SessionBuilder,
+    },
+    policies::retry::FallthroughRetryPolicy,
+    statement::{Consistency, SerialConsistency},
+};
+use tokio::sync::OnceCell;
+
+/// The server's address, from `HANSE_TEST_CQL`.
+pub(crate) fn address() -> SocketAddr {
+    let address = std::env::var("HANSE_TEST_CQL")
+        .expect("HANSE_TEST_CQL must name the CQL server: see deploy/cql/start.sh");
+    address
+        .parse()
+        .expect("HANSE_TEST_CQL must read address:port")
+}
+
+/// The run's keyspace: DDL takes seconds on a cold node, so that all tests share it.
+pub(crate) fn keyspace() -> String {
+    format!("hanse_test_{}", std::process::id())
+}
+
+/// A slot of the caller's own, so that tests do not meet in the shared tables.
+pub(crate) fn fresh_slot() -> i64 {
+    static NEXT: AtomicI64 = AtomicI64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// The profile of conditional statements: `LOCAL_QUORUM` to commit, `LOCAL_SERIAL` to decide, never
+/// retried and never speculated on by the driver.
+pub(crate) fn conditional_profile(timeout: Duration) -> ExecutionProfileHandle {
+    ExecutionProfile::builder()
+        .consistency(Consistency::LocalQuorum)
+        .serial_consistency(Some(SerialConsistency::LocalSerial))
+        .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+        .speculative_execution_policy(None)
+        .request_timeout(Some(timeout))
+        .build()
+        .into_handle()
+}
+
+/// A session straight to the server.
+pub(crate) async fn session() -> anyhow::Result<Session> {
+    session_with(
+        SessionBuilder::new().known_node_addr(address()),
+        Duration::from_secs(10),
+    )
+    .await
+}
+
+/// A session by way of a [`crate::proxy::Proxy`], whose every address it stands for.
+pub(crate) async fn session_through(
+    proxy: SocketAddr,
+    timeout: Duration,
+) -> anyhow::Result<Session> {
+    // The driver asks every node at the port of its contact point.
+    let announced = SocketAddr::new(address().ip(), proxy.port());
+    let route = std::collections::HashMap::from([(announced, proxy)]);
+    let builder = SessionBuilder::new()
+        .known_node_addr(proxy)
+        .address_translator(Arc::new(route));
+    session_with(builder, timeout).await
+}
+
+async fn session_with(builder: SessionBuilder, timeout: Duration) -> anyhow::Result<Session> {
+    create_schema().await?;
+    let one = std::num::NonZeroUsize::MIN;
+    builder
+        .pool_size(PoolSize::PerHost(one))
+        .fetch_schema_metadata(false)
+        .use_keyspace(keyspace(), false)
+        .default_execution_profile_handle(conditional_profile(timeout))
+        .build()
+        .await
+        .context("connecting to the CQL server")
+}
+
+/// The table of the slot log, as `docs/cql.md` has it.
+const CREATE_LOG: &str = "CREATE TABLE log (
+    slot bigint, segment bigint,
+    epoch bigint static, next bigint static, stamp_end bigint static, batch_id blob static,
+    sealed bigint static,
+    seq bigint,
+    \"batch\" blob, stamp_start bigint, body blob,
+    PRIMARY KEY ((slot, segment), seq))";
+
+/// Creates the keyspace and the log's table, once a run.
+async fn create_schema() -> anyhow::Result<()> {
+    static DONE: OnceCell<()> = OnceCell::const_new();
+    DONE.get_or_try_init(|| async {
+        let session = SessionBuilder::new()
+            .known_node_addr(address())
+            .default_execution_profile_handle(conditional_profile(Duration::from_secs(30)))
+            .build()
+            .await?;
+        let keyspace = keyspace();
+        let replication = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}";
+        let create = format!("CREATE KEYSPACE {keyspace} WITH replication = {replication}");
+        session.query_unpaged(create, ()).await?;
+        session.use_keyspace(keyspace, false).await?;
+        session.query_unpaged(CREATE_LOG, ()).await?;
+        anyhow::Ok(())
+    })
+    .await
+    .copied()
+}
