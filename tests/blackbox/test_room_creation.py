@@ -2,9 +2,7 @@
 
 import pytest
 
-from client import (
-    event_ids, fails, find, has_invite, invited, ok, unique,
-)
+from client import event_ids, fails, find, has_invite, invited, ok, unique
 
 PRESETS = {
     "private_chat": {"join_rule": "invite", "guest_access": "can_join"},

@@ -2,9 +2,7 @@
 
 import pytest
 
-from client import (
-    eventually, fails, find, has_invite, has_left, left, ok, room_of, timeline, unique,
-)
+from client import eventually, fails, find, has_invite, has_left, left, ok, room_of, timeline, unique
 
 # M_BAD_STATE: "The state change requested cannot be performed".
 BANNED = {"M_FORBIDDEN", "M_BAD_STATE"}
