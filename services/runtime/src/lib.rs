@@ -11,14 +11,20 @@
 //! Invariant: every task belongs to a [`Stage`], and a process ends only after the stages before it
 //! have ended, or by force.
 
+pub mod admin;
 mod clock;
+pub mod config;
+mod data_dir;
+pub mod http;
 mod lifecycle;
 mod pool;
 mod random;
 mod readiness;
 mod tasks;
+pub mod telemetry;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use data_dir::{DataDir, DataDirError};
 pub use lifecycle::{DrainLimits, Drained, Lifecycle, OsSignals, Stage, Stop, StopSignals};
 pub use pool::{BlockingPool, PoolError};
 pub use random::{Random, SeededRandom, SystemRandom, TOKEN_CHARS};

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{Readiness, Tasks};
@@ -88,6 +89,16 @@ impl StopSignals for OsSignals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// A request from within, for tests and sandboxes.
+impl StopSignals for mpsc::Receiver<()> {
+    async fn next(&mut self) -> &'static str {
+        match self.recv().await {
+            Some(()) => "request",
+            None => std::future::pending().await,
         }
     }
 }
@@ -180,19 +191,9 @@ mod tests {
     use std::sync::Arc;
 
     use parking_lot::Mutex;
-    use tokio::sync::mpsc;
     use tokio::time::{Instant, sleep};
 
     use super::*;
-
-    impl StopSignals for mpsc::Receiver<&'static str> {
-        async fn next(&mut self) -> &'static str {
-            match self.recv().await {
-                Some(name) => name,
-                None => std::future::pending().await,
-            }
-        }
-    }
 
     const LIMITS: DrainLimits = DrainLimits {
         readiness_delay: Duration::from_secs(2),
@@ -221,14 +222,14 @@ mod tests {
         polite(&process, Stage::Work, "work", 2, &log);
         polite(&process, Stage::Front, "front", 5, &log);
         let (send, signals) = mpsc::channel(1);
-        send.send("SIGTERM").await.unwrap();
+        send.send(()).await.unwrap();
 
         let drained = process.run(signals).await;
         assert_eq!(*log.lock(), [("front", 7), ("work", 9), ("store", 10)]);
         assert_eq!(
             drained,
             Drained {
-                stop: Stop::Signal("SIGTERM"),
+                stop: Stop::Signal("request"),
                 orderly: true
             }
         );
@@ -243,7 +244,7 @@ mod tests {
         let (send, signals) = mpsc::channel(1);
         let run = process.run(signals);
         tokio::pin!(run);
-        send.send("SIGINT").await.unwrap();
+        send.send(()).await.unwrap();
         assert!(
             tokio::time::timeout(Duration::from_secs(1), &mut run)
                 .await
@@ -266,8 +267,8 @@ mod tests {
             .spawn("deaf", std::future::pending::<()>());
         let (send, signals) = mpsc::channel(2);
         let started = Instant::now();
-        for name in ["SIGTERM", "SIGTERM"] {
-            send.send(name).await.unwrap();
+        for () in [(), ()] {
+            send.send(()).await.unwrap();
         }
         let drained = process.run(signals).await;
         assert!(!drained.orderly && !drained.success());
@@ -282,7 +283,7 @@ mod tests {
             .spawn("deaf", std::future::pending::<()>());
         let (send, signals) = mpsc::channel(1);
         let started = Instant::now();
-        send.send("SIGTERM").await.unwrap();
+        send.send(()).await.unwrap();
         assert!(!process.run(signals).await.orderly);
         assert_eq!(started.elapsed(), LIMITS.hard_after);
     }

@@ -1,0 +1,150 @@
+//! Wrong settings, one at a time.
+
+use super::*;
+
+/// Loads `toml`, which is wrong in one place, and compares what is said about it.
+fn check(toml: &str, said: &str) {
+    let error = Config::load(&Sources::text(toml)).unwrap_err();
+    assert_eq!(error.to_string(), said, "for {toml}");
+}
+
+#[test]
+fn wrong_settings_are_named_with_value_and_what_is_allowed() {
+    check(
+        "[server]\nnmae = \"x.org\"",
+        "server.nmae = \"x.org\" (in hanse.toml): no such setting; allowed: delegated_server, \
+             listen, name, public_base_url, roles (in [server]); did you mean server.name?",
+    );
+    check(
+        "listen = \"x\"",
+        "listen = \"x\" (in hanse.toml): no such setting; allowed: admin, data, drain, limits, \
+             passwords, rate_limits, registration, server, telemetry; did you mean server.listen?",
+    );
+    check(
+        "[regstration]\nmode = \"open\"",
+        "regstration = {\"mode\":\"open\"} (in hanse.toml): no such setting; allowed: admin, \
+             data, drain, limits, passwords, rate_limits, registration, server, telemetry; did you \
+             mean registration?",
+    );
+    check(
+        "[registration]\nmode = \"opne\"",
+        "registration.mode = \"opne\" (in hanse.toml): unknown value; allowed: open, token, \
+             closed; did you mean open?",
+    );
+    check(
+        "[server]\nroles = [\"api\", \"snyc\"]",
+        "server.roles = [\"api\",\"snyc\"] (in hanse.toml): unknown value; allowed: a list of \
+             api, persister, sync; did you mean sync?",
+    );
+    check(
+        "[rate_limits]\nenabled = \"yes\"",
+        "rate_limits.enabled = \"yes\" (in hanse.toml): wrong kind of value; allowed: true, \
+             false",
+    );
+    check(
+        "[rate_limits.login]\nburst = 0",
+        "rate_limits.login.burst = 0 (in hanse.toml): out of range; allowed: a whole number \
+             from 1 to 6000000",
+    );
+    check(
+        "[limits]\nconnections_max = -1",
+        "limits.connections_max = -1 (in hanse.toml): not valid; allowed: a whole number from \
+             1 to 1000000",
+    );
+    check(
+        "[server]\nlisten = \"localhost\"",
+        "server.listen = \"localhost\" (in hanse.toml): not valid; allowed: ADDRESS:PORT such \
+             as 127.0.0.1:8008 or [::]:8008",
+    );
+    check(
+        "[server]\nname = \"no spaces\"",
+        "server.name = \"no spaces\" (in hanse.toml): not valid; allowed: a Matrix server name \
+             such as example.org",
+    );
+    check(
+        "server = 3",
+        "server = 3 (in hanse.toml): wrong kind of value; allowed: a section with \
+             delegated_server, listen, name, public_base_url, roles",
+    );
+    check(
+        "[server]\npublic_base_url = \"ftp://x\"",
+        "server.public_base_url = \"ftp://x\" (in hanse.toml): not valid; allowed: an http or \
+             https URL",
+    );
+    check(
+        "[telemetry]\nlog_level = \"inof\"",
+        "telemetry.log_level = \"inof\" (in hanse.toml): not a filter; allowed: error, warn, \
+             info, debug, trace, or a list such as info,hanse_log=debug",
+    );
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    check(
+        "[server]\nroles = [\"api\"]",
+        "server.roles = [\"api\"] (in hanse.toml): the embedded store needs every role in one \
+             process; allowed: every role once: api, persister, sync",
+    );
+    check(
+        "[drain]\nreadiness_delay_ms = 30000",
+        "drain.hard_after_ms = 30000: cuts the process off before it begins to drain; allowed: \
+             more than drain.readiness_delay_ms, which is 30000",
+    );
+    let long = "d".repeat(100);
+    check(
+        &format!("[data]\npath = \"{long}\""),
+        &format!(
+            "admin.socket = \"{long}/admin.sock\": too long for a Unix socket; allowed: a path \
+                 of at most 107 bytes"
+        ),
+    );
+    check(
+        "[data]\npath = \"\"",
+        "data.path = \"\" (in hanse.toml): empty; allowed: a directory that exists or can be made",
+    );
+}
+
+#[test]
+fn several_wrong_settings_are_named_at_once() {
+    let toml = "[passwords]\niterations = 0\n[telemetry]\nlog_level = \"loud\"";
+    let error = Config::load(&Sources::text(toml)).unwrap_err();
+    assert_eq!(error.to_string().lines().count(), 2);
+}
+
+#[test]
+fn flags_go_before_the_file_and_are_named_in_errors() {
+    let mut sources = Sources::text("[server]\nlisten = \"127.0.0.1:1\"\nname = \"a.org\"");
+    let listen = |value: &str| Some(value.to_owned());
+    sources.flags = Flags::default()
+        .with("--listen", "server.listen", listen("127.0.0.1:2"))
+        .with("--data", "data.path", None)
+        .with_list("--roles", "server.roles", listen("sync, api,persister"));
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.server.name, "a.org");
+    assert_eq!(config.server.roles.len(), 3);
+    assert_eq!(config.data, Data::default());
+
+    let flags = Flags::default().with("--registration", "registration.mode", listen("shut"));
+    sources.flags = flags;
+    assert_eq!(
+        Config::load(&sources).unwrap_err().to_string(),
+        "registration.mode = \"shut\" (flag --registration): unknown value; allowed: open, \
+             token, closed"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_or_not_there_is_named() {
+    let error = Config::load(&Sources::text("[server\nname = 1")).unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("hanse.toml is not valid TOML: ") && said.contains("line 1"));
+
+    let file = Some("/no/such/file.toml".into());
+    let error = Config::load(&Sources {
+        file,
+        ..Sources::default()
+    })
+    .unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
+}
