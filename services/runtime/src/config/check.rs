@@ -35,7 +35,7 @@ fn out_of_range(config: &Config) -> Vec<SettingError> {
     };
     all_keys()
         .into_iter()
-        .filter_map(|key| range_error(&values, key))
+        .filter_map(|key| range_error(&values, &key))
         .collect()
 }
 
