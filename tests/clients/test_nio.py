@@ -217,6 +217,27 @@ async def test_history_is_paged_back_and_forth(world):
 
 
 @scenario
+async def test_a_burst_comes_in_order_and_its_gap_can_be_filled(world):
+    alice, bob = world.alice, world.bob
+    room_id = await world.new_room()
+    reader = await world.twin(bob)
+    since = ok(await reader.client.sync(0)).next_batch
+    sent = [await alice.say(room_id, f"burst {n}") for n in range(12)]
+
+    whole = {"room": {"timeline": {"limit": 50}}}
+    timeline = ok(await reader.client.sync(0, whole, since)).rooms.join[room_id].timeline
+    assert not timeline.limited
+    assert [e.event_id for e in timeline.events] == sent
+
+    short = {"room": {"timeline": {"limit": 4}}}
+    timeline = ok(await reader.client.sync(0, short, since)).rooms.join[room_id].timeline
+    assert timeline.limited
+    assert [e.event_id for e in timeline.events] == sent[-4:]
+    gap = ok(await reader.client.room_messages(room_id, timeline.prev_batch, since, limit=50))
+    assert [e.event_id for e in gap.chunk] == sent[-5::-1]
+
+
+@scenario
 async def test_context_and_single_events(world):
     alice, bob = world.alice, world.bob
     room_id = await world.new_room()

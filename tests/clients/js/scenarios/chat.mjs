@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 
-import { refused, unique, until } from "../user.mjs";
+import { bodies, refused, unique, until } from "../user.mjs";
 
 export const open = (world) => world.open();
 
@@ -22,11 +22,13 @@ export async function messages({ alice, bob, roomId }) {
 
 export async function localEcho({ alice, bob, roomId }) {
     const eventId = await alice.say(roomId, "an echo");
-    const echo = await alice.untilSeen(roomId, eventId);
-    assert.ok(echo.getUnsigned().transaction_id, "the sender gets its transaction id");
+    await alice.untilSeen(roomId, eventId);
     await until("no pending event", () => alice.room(roomId).getPendingEvents().length === 0);
     const other = await bob.untilSeen(roomId, eventId);
     assert.equal(other.getUnsigned().transaction_id, undefined);
+    // The SDK's local echo and the event from sync have become one.
+    assert.equal(alice.live.get(roomId).filter((id) => id === eventId).length, 1);
+    assert.equal(bodies(alice.room(roomId).getLiveTimeline().getEvents()).at(-1), "an echo");
 }
 
 export async function inviteAccepted({ alice, bob }) {
