@@ -184,6 +184,33 @@ impl Mutation {
     }
 }
 
+impl Mutation {
+    /// Largest call of [`crate::Store::apply`] (keys and values of all its mutations), in bytes.
+    pub const TOTAL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+    /// The bytes of all mutations of one call, if they stay within the bound.
+    pub fn check_total(mutations: &[Self]) -> Result<usize, StoreError> {
+        let bytes = mutations.iter().map(Self::bytes).sum();
+        let Some(first) = mutations.first() else {
+            return Ok(bytes);
+        };
+        first
+            .table()
+            .check_bytes("batch", bytes, Self::TOTAL_BYTES_MAX)?;
+        Ok(bytes)
+    }
+
+    fn bytes(&self) -> usize {
+        let key = self.key();
+        let values = match self {
+            Self::Put(put) => put.values.as_slice(),
+            Self::Delete(_) => &[],
+        };
+        let all = key.partition.iter().chain(&key.clustering).chain(values);
+        all.map(Value::bytes).sum()
+    }
+}
+
 fn check_put_values(table: &'static Table, values: &[Value]) -> Checked {
     if values.len() != table.values.len() {
         return Err(table.misuse("a put binds every value column"));
@@ -220,8 +247,12 @@ impl ConditionalBatch {
             return Err(table.misuse("no step of the batch has a condition"));
         }
         self.check_overlap()?;
-        let bytes = self.steps.iter().map(ConditionalStep::bytes).sum();
-        table.check_bytes("batch", bytes, Self::BYTES_MAX)
+        table.check_bytes("batch", self.bytes(), Self::BYTES_MAX)
+    }
+
+    /// The bytes that count towards [`ConditionalBatch::BYTES_MAX`].
+    pub fn bytes(&self) -> usize {
+        self.steps.iter().map(ConditionalStep::bytes).sum()
     }
 
     fn check_step(&self, step: &ConditionalStep) -> Checked {
