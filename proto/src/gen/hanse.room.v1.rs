@@ -135,6 +135,11 @@ pub struct Redacted {
     /// Packed position of the target.
     #[prost(int64, tag = "4")]
     pub position: i64,
+    /// What its row holds besides.
+    #[prost(int64, tag = "5")]
+    pub depth: i64,
+    #[prost(string, tag = "6")]
+    pub previous_event_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Relation {

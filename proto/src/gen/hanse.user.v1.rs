@@ -3,7 +3,10 @@
 pub struct UserEntry {
     #[prost(string, tag = "1")]
     pub user_id: ::prost::alloc::string::String,
-    #[prost(oneof = "user_entry::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
+    #[prost(
+        oneof = "user_entry::Kind",
+        tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20"
+    )]
     pub kind: ::core::option::Option<user_entry::Kind>,
 }
 /// Nested message and enum types in `UserEntry`.
@@ -30,6 +33,8 @@ pub mod user_entry {
         RoomForgotten(super::RoomForgotten),
         #[prost(message, tag = "19")]
         Membership(super::MembershipNotice),
+        #[prost(message, tag = "20")]
+        SessionConfirmed(super::SessionConfirmed),
     }
 }
 /// The account's whole record, after the change.
@@ -46,6 +51,9 @@ pub struct Account {
     pub admin: bool,
     #[prost(bool, tag = "5")]
     pub guest: bool,
+    /// Whether the deactivation asked for erasure, too.
+    #[prost(bool, tag = "6")]
+    pub erased: bool,
 }
 /// A login: the device's whole record, with its tokens' SHA-256 hashes.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -63,7 +71,26 @@ pub struct SessionStarted {
     /// Tokens of an earlier session of the same device, now void.
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub revoked_hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// Set where a login token was spent on it: the token's SHA-256 hash.
+    #[prost(bytes = "vec", tag = "6")]
+    pub login_token_hash: ::prost::alloc::vec::Vec<u8>,
+    /// When that login token would have expired, Unix milliseconds.
+    #[prost(int64, tag = "7")]
+    pub login_token_expires_at_ms: i64,
 }
+/// The tokens that one answer hands out, as SHA-256 hashes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TokenPair {
+    #[prost(bytes = "vec", tag = "1")]
+    pub access_token_hash: ::prost::alloc::vec::Vec<u8>,
+    /// 0: never.
+    #[prost(int64, tag = "2")]
+    pub access_expires_at_ms: i64,
+    /// Empty: none.
+    #[prost(bytes = "vec", tag = "3")]
+    pub refresh_token_hash: ::prost::alloc::vec::Vec<u8>,
+}
+/// A refresh: the new pair, and the pair that stays valid until the new one is first used.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SessionRefreshed {
     #[prost(string, tag = "1")]
@@ -75,6 +102,18 @@ pub struct SessionRefreshed {
     #[prost(bytes = "vec", tag = "4")]
     pub refresh_token_hash: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", repeated, tag = "5")]
+    pub revoked_hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    #[prost(message, optional, tag = "6")]
+    pub previous: ::core::option::Option<TokenPair>,
+}
+/// The pair of the last refresh was used for the first time: the pair before it is void.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SessionConfirmed {
+    #[prost(string, tag = "1")]
+    pub device_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub tokens: ::core::option::Option<TokenPair>,
+    #[prost(bytes = "vec", repeated, tag = "3")]
     pub revoked_hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -103,6 +142,9 @@ pub struct ProfileField {
     /// JSON; empty: removed.
     #[prost(string, tag = "2")]
     pub value: ::prost::alloc::string::String,
+    /// The value before; empty if there was none.
+    #[prost(string, tag = "3")]
+    pub previous: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AccountData {
@@ -114,6 +156,9 @@ pub struct AccountData {
     /// JSON object.
     #[prost(string, tag = "3")]
     pub content: ::prost::alloc::string::String,
+    /// Packed position of the value that this one replaces; 0 if there was none.
+    #[prost(int64, tag = "4")]
+    pub previous_position: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Filter {
@@ -126,6 +171,9 @@ pub struct Filter {
 pub struct RoomForgotten {
     #[prost(string, tag = "1")]
     pub room_id: ::prost::alloc::string::String,
+    /// Packed position, in the room's slot, of the leave that is forgotten.
+    #[prost(int64, tag = "2")]
+    pub left_position: i64,
 }
 /// By relay from the room's slot: a local user's membership changed.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,0 +1,183 @@
+//! What a room's owner keeps in memory: what sending needs, and no more.
+//!
+//! Invariant: the memory is what the archives will hold once everything submitted is applied; if a
+//! submission fails, its [`Basis`] is void and the memory is loaded anew.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use hanse_event::{Pdu, power, room_version};
+use hanse_log::{Basis, Position, Slot};
+use hanse_proto::room::RoomHead;
+use hanse_store::StoreError;
+use ruma::{
+    OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId,
+    events::{StateEventType, room::power_levels::RoomPowerLevels},
+    room_version_rules::RoomVersionRules,
+};
+
+use crate::{RoomError, RoomReader, tables::TransactionKey};
+
+/// Memberships held for one room; beyond, all are forgotten and read again as needed.
+const MEMBERS_HELD_MAX: usize = 2_000;
+/// Transactions under way or just done, for each room.
+const TRANSACTIONS_HELD_MAX: usize = 256;
+
+/// A loaded room.
+pub(crate) struct Hot {
+    pub(crate) room_id: OwnedRoomId,
+    pub(crate) slot: Slot,
+    pub(crate) basis: Basis,
+    pub(crate) rules: &'static RoomVersionRules,
+    pub(crate) head: RoomHead,
+    state: HashMap<String, HashMap<String, Option<Pdu>>>,
+    transactions: VecDeque<(TransactionKey, OwnedEventId)>,
+}
+
+impl Hot {
+    /// A room that has no event yet.
+    pub(crate) fn empty(
+        room_id: OwnedRoomId,
+        slot: Slot,
+        basis: Basis,
+        version: RoomVersionId,
+    ) -> Result<Self, RoomError> {
+        let rules = room_version::rules(&version)?;
+        let head = RoomHead {
+            room_version: version.to_string(),
+            ..RoomHead::default()
+        };
+        let (state, transactions) = (HashMap::new(), VecDeque::new());
+        Ok(Self {
+            room_id,
+            slot,
+            basis,
+            rules,
+            version,
+            head,
+            state,
+            transactions,
+        })
+    }
+
+    /// Loads a room: its head, and all state but the memberships.
+    pub(crate) async fn load(
+        reader: &RoomReader,
+        room_id: &RoomId,
+        slot: Slot,
+        basis: Basis,
+    ) -> Result<Self, RoomError> {
+        let Some(head) = reader.head(room_id).await? else {
+            return Err(RoomError::UnknownRoom {
+                room_id: room_id.to_owned(),
+            });
+        };
+        let version = RoomVersionId::try_from(head.head.room_version.as_str())
+            .map_err(RoomError::bad_content)?;
+        let mut hot = Self::empty(room_id.to_owned(), slot, basis, version)?;
+        hot.head = head.head;
+        for state in reader.plain_state(room_id, Position::END).await? {
+            if let Some(event) = reader.state_body(room_id, &state).await? {
+                hot.hold(state.event_type, state.state_key, Some(event.pdu));
+            }
+        }
+        Ok(hot)
+    }
+
+    /// Makes sure that these keys' values are in memory.
+    pub(crate) async fn ensure(
+        &mut self,
+        reader: &RoomReader,
+        keys: &[(StateEventType, String)],
+    ) -> Result<(), StoreError> {
+        for (event_type, state_key) in keys {
+            if *event_type == StateEventType::RoomMember {
+                self.ensure_member(reader, state_key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that a user's membership is in memory; other state always is.
+    pub(crate) async fn ensure_member(
+        &mut self,
+        reader: &RoomReader,
+        user_id: &str,
+    ) -> Result<(), StoreError> {
+        const MEMBER: &str = "m.room.member";
+        let members = self.state.entry(MEMBER.to_owned()).or_default();
+        if members.contains_key(user_id) {
+            return Ok(());
+        }
+        if members.len() >= MEMBERS_HELD_MAX {
+            members.clear();
+        }
+        let event = reader
+            .state_event(&self.room_id, MEMBER, user_id, Position::END)
+            .await?;
+        self.hold(
+            MEMBER.to_owned(),
+            user_id.to_owned(),
+            event.map(|event| event.pdu),
+        );
+        Ok(())
+    }
+
+    /// The current value of a state key. Memberships must be ensured before.
+    pub(crate) fn state(&self, event_type: &str, state_key: &str) -> Option<&Pdu> {
+        self.state.get(event_type)?.get(state_key)?.as_ref()
+    }
+
+    pub(crate) fn hold(&mut self, event_type: String, state_key: String, pdu: Option<Pdu>) {
+        self.state
+            .entry(event_type)
+            .or_default()
+            .insert(state_key, pdu);
+    }
+
+    /// Puts a pruned event in the place of the event that it was.
+    pub(crate) fn replace_held(&mut self, pruned: &Pdu) {
+        let Some(state_key) = pruned.state_key() else {
+            return;
+        };
+        let values = self.state.get_mut(pruned.type_name());
+        if let Some(Some(held)) = values.and_then(|values| values.get_mut(state_key))
+            && held.event_id() == pruned.event_id()
+        {
+            *held = pruned.clone();
+        }
+    }
+
+    /// The power levels in force.
+    pub(crate) fn power_levels(&self) -> Result<RoomPowerLevels, RoomError> {
+        let unknown = || RoomError::UnknownRoom {
+            room_id: self.room_id.clone(),
+        };
+        let create = self.state("m.room.create", "").ok_or_else(unknown)?;
+        let levels = self.state("m.room.power_levels", "");
+        power::power_levels(create, levels, self.rules).map_err(RoomError::bad_content)
+    }
+
+    /// Those with a power level of their own that lets them invite, creators first.
+    pub(crate) fn users_who_may_invite(&self) -> Result<Vec<OwnedUserId>, RoomError> {
+        let levels = self.power_levels()?;
+        let creators = match self.state("m.room.create", "") {
+            Some(create) => power::creators(create, self.rules).map_err(RoomError::bad_content)?,
+            None => HashSet::new(),
+        };
+        let named = creators.into_iter().chain(levels.users.keys().cloned());
+        Ok(named.filter(|user| levels.user_can_invite(user)).collect())
+    }
+
+    /// The event that a transaction became, if it is under way or just done.
+    pub(crate) fn transaction(&self, key: &TransactionKey) -> Option<OwnedEventId> {
+        let held = self.transactions.iter().rev().find(|(held, _)| held == key);
+        held.map(|(_, event_id)| event_id.clone())
+    }
+
+    pub(crate) fn remember(&mut self, key: TransactionKey, event_id: OwnedEventId) {
+        if self.transactions.len() == TRANSACTIONS_HELD_MAX {
+            self.transactions.pop_front();
+        }
+        self.transactions.push_back((key, event_id));
+    }
+}

@@ -1,0 +1,233 @@
+//! A room's state at a position.
+
+use hanse_log::Position;
+use hanse_store::{Direction, Range, StoreError, Value};
+use ruma::{OwnedEventId, RoomId};
+
+use super::{RoomReader, TimelineEvent};
+use crate::tables::{
+    BucketKind, BucketRow, ChangeRow, MEMBER_SHARDS, ROOM_BUCKETS, ROOM_STATE, ROOM_STATE_CHANGES,
+    ROOM_STATE_VERSIONS, StateRow, corrupt, shard_of,
+};
+
+/// The value of one state key at a position: which event holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateAt {
+    /// The event type.
+    pub event_type: String,
+    /// The state key.
+    pub state_key: String,
+    /// The event.
+    pub event_id: OwnedEventId,
+    /// When it took effect.
+    pub position: Position,
+    /// For `m.room.member`: `content.membership`.
+    pub membership: Option<String>,
+    bucket: i64,
+}
+
+/// A change of state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChangeAt {
+    /// When it took effect.
+    pub position: Position,
+    /// The event type.
+    pub event_type: String,
+    /// The state key.
+    pub state_key: String,
+    /// The event that holds the key from here on.
+    pub event_id: OwnedEventId,
+    /// The event that held it before.
+    pub previous_event_id: Option<OwnedEventId>,
+}
+
+impl StateAt {
+    fn of(row: StateRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            event_id: row
+                .event_id
+                .try_into()
+                .map_err(|e| corrupt(&ROOM_STATE, e))?,
+            event_type: row.event_type,
+            state_key: row.state_key,
+            position: row.position,
+            membership: row.membership,
+            bucket: row.bucket,
+        })
+    }
+}
+
+impl RoomReader {
+    /// The event that holds a state key as of a position ([`Position::END`]: now).
+    pub async fn state(
+        &self,
+        room_id: &RoomId,
+        event_type: &str,
+        state_key: &str,
+        at: Position,
+    ) -> Result<Option<StateAt>, StoreError> {
+        let key = StateRow::key(room_id.as_str(), event_type, state_key);
+        let Some(row) = self.get(&ROOM_STATE, &key).await? else {
+            return Ok(None);
+        };
+        let current = StateRow::read(&row)?;
+        self.as_of(room_id, current, at).await
+    }
+
+    /// The same, with the event itself.
+    pub async fn state_event(
+        &self,
+        room_id: &RoomId,
+        event_type: &str,
+        state_key: &str,
+        at: Position,
+    ) -> Result<Option<TimelineEvent>, StoreError> {
+        match self.state(room_id, event_type, state_key, at).await? {
+            Some(state) => self.state_body(room_id, &state).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The event that a state value names.
+    pub async fn state_body(
+        &self,
+        room_id: &RoomId,
+        state: &StateAt,
+    ) -> Result<Option<TimelineEvent>, StoreError> {
+        self.event_at(room_id, state.bucket, state.position).await
+    }
+
+    /// All state but the memberships, as of a position.
+    pub async fn plain_state(
+        &self,
+        room_id: &RoomId,
+        at: Position,
+    ) -> Result<Vec<StateAt>, StoreError> {
+        self.shard(room_id, 0, at).await
+    }
+
+    /// All memberships, as of a position.
+    pub async fn members(
+        &self,
+        room_id: &RoomId,
+        at: Position,
+    ) -> Result<Vec<StateAt>, StoreError> {
+        let mut members = Vec::new();
+        for shard in 1..=MEMBER_SHARDS {
+            members.extend(self.shard(room_id, shard, at).await?);
+        }
+        Ok(members)
+    }
+
+    /// Every value that a key has had up to a position, oldest first.
+    pub async fn state_versions(
+        &self,
+        room_id: &RoomId,
+        event_type: &str,
+        state_key: &str,
+        up_to: Position,
+    ) -> Result<Vec<StateAt>, StoreError> {
+        let key: Vec<Value> = vec![event_type.into(), state_key.into()];
+        let mut to = key.clone();
+        to.push(up_to.packed().into());
+        let range = Range::at_least(key).up_to(to);
+        let partition = StateRow::partition(room_id.as_str(), shard_of(event_type, state_key));
+        let rows = self.all(&ROOM_STATE_VERSIONS, partition, range).await?;
+        rows.iter()
+            .map(|row| StateAt::of(StateRow::read_version(row)?))
+            .collect()
+    }
+
+    /// The changes in `(after, up_to]`, oldest first.
+    pub async fn state_changes(
+        &self,
+        room_id: &RoomId,
+        after: Position,
+        up_to: Position,
+    ) -> Result<Vec<StateChangeAt>, StoreError> {
+        let partition = BucketRow::partition(room_id.as_str(), BucketKind::Arrival);
+        let rows = self.all(&ROOM_BUCKETS, partition, Range::all()).await?;
+        let buckets: Vec<BucketRow> = rows.iter().map(BucketRow::read).collect::<Result<_, _>>()?;
+        let first = buckets
+            .iter()
+            .rposition(|b| b.first_position <= after.packed())
+            .unwrap_or(0);
+        let mut changes = Vec::new();
+        for bucket in buckets.iter().skip(first) {
+            if bucket.first_position > up_to.packed() {
+                break;
+            }
+            let range =
+                Range::after(vec![after.packed().into()]).up_to(vec![up_to.packed().into()]);
+            let partition = ChangeRow::partition(room_id.as_str(), bucket.bucket);
+            for row in self.all(&ROOM_STATE_CHANGES, partition, range).await? {
+                changes.push(change_at(ChangeRow::read(&row)?)?);
+            }
+        }
+        Ok(changes)
+    }
+
+    async fn shard(
+        &self,
+        room_id: &RoomId,
+        shard: i64,
+        at: Position,
+    ) -> Result<Vec<StateAt>, StoreError> {
+        let partition = StateRow::partition(room_id.as_str(), shard);
+        let rows = self.all(&ROOM_STATE, partition, Range::all()).await?;
+        let mut state = Vec::with_capacity(rows.len());
+        for row in &rows {
+            state.extend(self.as_of(room_id, StateRow::read(row)?, at).await?);
+        }
+        Ok(state)
+    }
+
+    /// The current value where it is old enough; else the version that was current then.
+    async fn as_of(
+        &self,
+        room_id: &RoomId,
+        current: StateRow,
+        at: Position,
+    ) -> Result<Option<StateAt>, StoreError> {
+        if current.position <= at {
+            return StateAt::of(current).map(Some);
+        }
+        let StateRow {
+            event_type,
+            state_key,
+            ..
+        } = current;
+        let key: Vec<Value> = vec![event_type.as_str().into(), state_key.as_str().into()];
+        let mut to = key.clone();
+        to.push(at.packed().into());
+        let partition = StateRow::partition(room_id.as_str(), shard_of(&event_type, &state_key));
+        let range = Range::at_least(key).up_to(to);
+        let page = self
+            .page(
+                &ROOM_STATE_VERSIONS,
+                partition,
+                range,
+                Direction::Backward,
+                1,
+            )
+            .await?;
+        let row = page.rows.first();
+        row.map(|row| StateAt::of(StateRow::read_version(row)?))
+            .transpose()
+    }
+}
+
+fn change_at(row: ChangeRow) -> Result<StateChangeAt, StoreError> {
+    let wrong = |e| corrupt(&ROOM_STATE_CHANGES, e);
+    Ok(StateChangeAt {
+        position: row.position,
+        event_type: row.event_type,
+        state_key: row.state_key,
+        event_id: row.event_id.try_into().map_err(wrong)?,
+        previous_event_id: row
+            .previous_event_id
+            .map(TryInto::try_into)
+            .transpose()
+            .map_err(wrong)?,
+    })
+}

@@ -1,0 +1,109 @@
+//! The archives of rooms: one file for each table, with its descriptor and its typed row.
+//!
+//! All are of kind `Stamped` and written by [`crate::room_rows`] alone.
+
+mod buckets;
+mod directory;
+mod event_ids;
+mod events;
+mod heads;
+mod receipts;
+mod relations;
+mod state;
+mod topology;
+mod transactions;
+mod user_rooms;
+
+use hanse_store::{StoreError, Table, Value};
+
+pub use self::transactions::TransactionKey;
+pub(crate) use self::{
+    buckets::{BucketKind, BucketRow, ROOM_BUCKETS},
+    directory::{PUBLISHED_ROOMS, PublishedRow, ROOM_ALIASES, RoomAliasRow},
+    event_ids::{EVENTS, EventIdRow},
+    events::{EventRow, ROOM_EVENTS},
+    heads::{HeadRow, ROOM_HEADS},
+    receipts::{ROOM_RECEIPTS, ReceiptRow},
+    relations::{ROOM_RELATIONS, RelationRow},
+    state::{
+        ChangeRow, MEMBER_SHARDS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_VERSIONS, StateRow,
+        shard_of,
+    },
+    topology::{ROOM_TOPOLOGY, TopologyRow},
+    transactions::ROOM_TRANSACTIONS,
+    user_rooms::{USER_ROOMS, UserRoomRow},
+};
+
+/// Every table of this crate.
+pub fn tables() -> Vec<&'static Table> {
+    vec![
+        &EVENTS,
+        &PUBLISHED_ROOMS,
+        &ROOM_ALIASES,
+        &ROOM_BUCKETS,
+        &ROOM_EVENTS,
+        &ROOM_HEADS,
+        &ROOM_RECEIPTS,
+        &ROOM_RELATIONS,
+        &ROOM_STATE,
+        &ROOM_STATE_CHANGES,
+        &ROOM_STATE_VERSIONS,
+        &ROOM_TOPOLOGY,
+        &ROOM_TRANSACTIONS,
+        &USER_ROOMS,
+    ]
+}
+
+/// Reads typed columns out of a row, in order.
+pub(crate) struct Columns<'a> {
+    table: &'static Table,
+    values: std::slice::Iter<'a, Value>,
+}
+
+impl<'a> Columns<'a> {
+    pub(crate) fn of(table: &'static Table, values: &'a [Value]) -> Self {
+        Self {
+            table,
+            values: values.iter(),
+        }
+    }
+
+    pub(crate) fn text(&mut self) -> Result<String, StoreError> {
+        self.text_or_null()?.ok_or_else(|| self.wrong("text"))
+    }
+
+    pub(crate) fn text_or_null(&mut self) -> Result<Option<String>, StoreError> {
+        match self.values.next() {
+            Some(Value::Text(text)) => Ok(Some(text.clone())),
+            Some(Value::Null) => Ok(None),
+            _ => Err(self.wrong("text or null")),
+        }
+    }
+
+    pub(crate) fn bigint(&mut self) -> Result<i64, StoreError> {
+        self.values
+            .next()
+            .and_then(Value::as_i64)
+            .ok_or_else(|| self.wrong("bigint"))
+    }
+
+    pub(crate) fn blob(&mut self) -> Result<bytes::Bytes, StoreError> {
+        self.values
+            .next()
+            .and_then(Value::as_bytes)
+            .cloned()
+            .ok_or_else(|| self.wrong("blob"))
+    }
+
+    fn wrong(&self, expected: &str) -> StoreError {
+        corrupt(self.table, format!("expected {expected}"))
+    }
+}
+
+/// A row that does not read back.
+pub(crate) fn corrupt(table: &'static Table, reason: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        table: table.name,
+        reason: reason.to_string(),
+    }
+}

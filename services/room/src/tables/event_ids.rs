@@ -1,0 +1,56 @@
+//! `events`: where an event stands, by its id.
+
+use hanse_log::Position;
+use hanse_store::{Column, Key, Kind, Row, StoreError, Table, Value};
+
+use super::Columns;
+
+/// Partition `event_id`. The row belongs to the event's room's slot.
+pub(crate) static EVENTS: Table = Table {
+    name: "events",
+    kind: Kind::Stamped,
+    partition: &[Column::text("event_id")],
+    clustering: &[],
+    statics: &[],
+    values: &[
+        Column::text("room_id"),
+        Column::bigint("bucket"),
+        Column::bigint("position"),
+        // `hanse_proto::room::EventStatus`.
+        Column::bigint("status"),
+    ],
+};
+
+/// A row of [`EVENTS`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EventIdRow {
+    pub(crate) room_id: String,
+    pub(crate) bucket: i64,
+    pub(crate) position: Position,
+    pub(crate) status: i32,
+}
+
+impl EventIdRow {
+    pub(crate) fn key(event_id: &str) -> Key {
+        Key::partition(vec![event_id.into()])
+    }
+
+    pub(crate) fn values(self) -> Vec<Value> {
+        vec![
+            self.room_id.into(),
+            self.bucket.into(),
+            self.position.packed().into(),
+            i64::from(self.status).into(),
+        ]
+    }
+
+    pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let mut columns = Columns::of(&EVENTS, &row.values);
+        Ok(Self {
+            room_id: columns.text()?,
+            bucket: columns.bigint()?,
+            position: Position::from_packed(columns.bigint()?),
+            status: columns.bigint()? as i32,
+        })
+    }
+}
