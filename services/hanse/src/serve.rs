@@ -1,0 +1,101 @@
+//! `hanse serve`: set the process up, wire the roles, wait for the drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use hanse_runtime::admin::AdminSocket;
+use hanse_runtime::config::Config;
+use hanse_runtime::http::Listener;
+use hanse_runtime::telemetry::{self, Metrics};
+use hanse_runtime::{DataDir, Lifecycle, OsSignals, Stage, StopSignals, SystemClock, SystemRandom};
+
+use crate::exit::Failure;
+use crate::welcome;
+use crate::wiring::{self, Surroundings, Wired};
+
+/// How long threads that still block may hold up the exit after a drain.
+const EXIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Runs the server until it has drained.
+pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
+    let metrics = telemetry::init(&config.telemetry).context("cannot start telemetry")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("hanse")
+        .build()
+        .context("cannot start the runtime")?;
+    let ended = runtime.block_on(run(config, metrics));
+    runtime.shutdown_timeout(EXIT_WITHIN);
+    ended
+}
+
+async fn run(config: &Config, metrics: Metrics) -> Result<(), Failure> {
+    let mut signals = OsSignals::listen()?;
+    let lifecycle = Lifecycle::new(config.drain.limits());
+    let data = DataDir::open(&config.data.path, &config.server.name)?;
+    // Before the store is opened, so that a port in use is found at once.
+    let listener = Listener::bind(config.server.listen)
+        .await
+        .map_err(anyhow::Error::from)?;
+    let started = lifecycle.readiness().part("start");
+    let surroundings = Surroundings {
+        config,
+        data: &data,
+        lifecycle: &lifecycle,
+        clock: SystemClock::shared(),
+        random: SystemRandom::shared(),
+    };
+    let wired = tokio::select! {
+        wired = wiring::wire(&surroundings) => wired?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped while starting");
+            return Ok(());
+        }
+    };
+    open(&surroundings, listener, wired, metrics).await?;
+    started.set(true);
+    let drained = lifecycle.run(signals).await;
+    if drained.success() {
+        return Ok(());
+    }
+    Err(anyhow!("the server did not end in order ({:?})", drained.stop).into())
+}
+
+/// Opens the doors: the admin socket, then the HTTP listener, and says so.
+async fn open(
+    surroundings: &Surroundings<'_>,
+    listener: Listener,
+    wired: Wired,
+    metrics: Metrics,
+) -> Result<(), Failure> {
+    let Surroundings {
+        config,
+        data,
+        lifecycle,
+        clock,
+        ..
+    } = surroundings;
+    let path = config.admin.socket_path(data.path());
+    let socket = AdminSocket::bind(&path).map_err(anyhow::Error::from)?;
+    let address = listener.address();
+    let first = wired
+        .admin
+        .first_account()
+        .await
+        .map_err(anyhow::Error::from)?;
+    let front = lifecycle.tasks(Stage::Front);
+    front.spawn(
+        "metrics upkeep",
+        metrics.clone().upkeep(front.soft().clone()),
+    );
+    socket.serve(front, wired.admin);
+    listener.serve(
+        wired.router,
+        &config.limits,
+        lifecycle,
+        metrics,
+        Arc::clone(clock),
+    );
+    crate::print(&welcome::text(config, address, &first))
+}

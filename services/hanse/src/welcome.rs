@@ -1,0 +1,115 @@
+//! What a start prints: where clients connect and, while there is no account, how to make one.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+
+use hanse_runtime::admin::FirstAccount;
+use hanse_runtime::config::{Config, Data, Durability, RegistrationMode};
+
+pub(crate) fn text(config: &Config, address: SocketAddr, first: &FirstAccount) -> String {
+    let url = config
+        .server
+        .public_base_url
+        .clone()
+        .unwrap_or_else(|| format!("http://{address}"));
+    let (name, path) = (&config.server.name, config.data.path.display());
+    let mut text = format!("Hanse {} serves {name}\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(text, "  clients connect to  {url}");
+    let _ = writeln!(
+        text,
+        "  data is kept in     {path} ({})",
+        kept(&config.data)
+    );
+    if let FirstAccount::Missing { token } = first {
+        text.push_str(&first_account(config, token.as_deref()));
+    }
+    text.push_str(open_to_all(config, address));
+    text
+}
+
+fn kept(data: &Data) -> &'static str {
+    match data.durability {
+        Durability::Fsync => "synced to disk before it is acknowledged",
+        Durability::Os => "not synced: a power cut loses what was acknowledged last",
+    }
+}
+
+fn first_account(config: &Config, token: Option<&str>) -> String {
+    let mut text = "There is no account yet. To make the first one:\n".to_owned();
+    let place = match &config.data.path {
+        path if *path == Data::default().path => String::new(),
+        path => format!(" --data {}", path.display()),
+    };
+    let _ = writeln!(text, "  hanse admin create-user NAME --admin{place}");
+    match (config.registration.mode, token) {
+        (RegistrationMode::Token, Some(token)) => {
+            let _ = writeln!(text, "  or register in a client with the token {token}");
+            text.push_str("  (good for one account; printed again until it was used)\n");
+        }
+        (RegistrationMode::Open, _) => text.push_str("  or register in a client\n"),
+        _ => {}
+    }
+    text
+}
+
+fn open_to_all(config: &Config, address: SocketAddr) -> &'static str {
+    if config.registration.mode == RegistrationMode::Open && !address.ip().is_loopback() {
+        "Warning: whoever reaches this server can register.\n"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(change: impl FnOnce(&mut Config), first: &FirstAccount) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        let address = config.server.listen;
+        text(&config, address, first)
+    }
+
+    #[test]
+    fn the_first_start_says_where_and_how() {
+        let first = FirstAccount::Missing {
+            token: Some("TOKEN".to_owned()),
+        };
+        let text = shown(|_| (), &first);
+        for part in [
+            "http://127.0.0.1:8008",
+            "create-user NAME --admin\n",
+            "the token TOKEN",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        let elsewhere = shown(|config| config.data.path = "/srv/x".into(), &first);
+        assert!(elsewhere.contains("--admin --data /srv/x\n"), "{elsewhere}");
+    }
+
+    #[test]
+    fn a_later_start_and_other_modes_show_no_token() {
+        assert!(!shown(|_| (), &FirstAccount::Exists).contains("account"));
+        let first = FirstAccount::Missing { token: None };
+        let closed = shown(
+            |config| config.registration.mode = RegistrationMode::Closed,
+            &first,
+        );
+        assert!(!closed.contains("register"));
+    }
+
+    #[test]
+    fn what_may_surprise_is_said() {
+        let os = shown(
+            |config| config.data.durability = Durability::Os,
+            &FirstAccount::Exists,
+        );
+        assert!(os.contains("a power cut loses"));
+        let open = |config: &mut Config| {
+            config.registration.mode = RegistrationMode::Open;
+            config.server.listen = ([0, 0, 0, 0], 8008).into();
+        };
+        assert!(shown(open, &FirstAccount::Exists).contains("Warning"));
+    }
+}
