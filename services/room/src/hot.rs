@@ -52,7 +52,6 @@ impl Hot {
             slot,
             basis,
             rules,
-            version,
             head,
             state,
             transactions,
