@@ -10,6 +10,8 @@ import secrets
 import time
 from urllib.parse import quote
 
+import httpx
+
 V3 = "/_matrix/client/v3"
 V1 = "/_matrix/client/v1"
 PASSWORD = "correct horse battery staple"
@@ -36,6 +38,14 @@ def fails(response, status, errcode):
     assert body.get("errcode") in errcodes, body
     assert isinstance(body.get("error"), str), body
     return body
+
+
+def refused_as_too_large(request):
+    """Runs a request with a huge body: 413 M_TOO_LARGE, or cut off before it was all sent."""
+    try:
+        fails(request(), 413, "M_TOO_LARGE")
+    except httpx.TransportError:
+        pass
 
 
 def unique(prefix):
