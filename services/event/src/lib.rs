@@ -10,13 +10,22 @@
 //! Invariant: accepted, soft-failed and rejected are different types ([`auth::Verdict`]).
 //! Invariant: every walk over input from outside is bounded in size and depth, and linear.
 
+pub mod acl;
 pub mod auth;
+pub mod client;
 pub mod draft;
+pub mod filter;
+pub mod glob;
 pub mod limits;
 pub mod pdu;
+pub mod power;
+pub mod push;
+pub mod redaction;
+pub mod resolve;
 pub mod room_version;
 pub mod server_key;
 pub mod strict_json;
+pub mod visibility;
 
 #[cfg(test)]
 mod testing;
@@ -25,5 +34,6 @@ pub use self::{
     auth::{Accepted, AuthRejected, Judged, Verdict, auth_types_of, check_auth, judge},
     draft::{BuildError, Draft, Placement, build, build_create, content_of},
     pdu::{Integrity, Pdu, PduError, ReceiveError, Received},
+    redaction::{RedactError, redact},
     server_key::ServerKey,
 };

@@ -20,5 +20,6 @@ pub const INTEGER_MAX: i64 = (1 << 53) - 1;
 /// Deepest nesting of arrays and objects that is read from clients and peers.
 pub const JSON_DEPTH_MAX: usize = 100;
 
-/// Longest glob pattern that is matched, in bytes. Longer ones match nothing.
-pub const GLOB_BYTES_MAX: usize = 1_024;
+/// Most parts of a glob pattern that are matched, runs of `*` counting as one. Longer patterns
+/// match nothing; no server name (at most 255 bytes) could match one anyway.
+pub const GLOB_PARTS_MAX: usize = 512;

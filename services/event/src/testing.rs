@@ -1,14 +1,17 @@
 //! A room in memory, built event by event, for this crate's tests.
 
-use std::collections::BTreeMap;
+use std::{borrow::Borrow, collections::BTreeMap};
 
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, RoomVersionId, UInt,
     events::StateEventType, room_version_rules::RoomVersionRules, signatures::PublicKeyMap,
+    state_res::StateMap,
 };
 use serde_json::{Value, json};
 
-use crate::{Draft, Pdu, Placement, ServerKey, build, build_create, check_auth, content_of};
+use crate::{
+    Draft, Judged, Pdu, Placement, ServerKey, build, build_create, check_auth, content_of,
+};
 
 pub(crate) const ALICE: &str = "@alice:example.org";
 pub(crate) const BOB: &str = "@bob:example.org";
@@ -31,20 +34,25 @@ pub(crate) fn ts(millis: u32) -> MilliSecondsSinceUnixEpoch {
     MilliSecondsSinceUnixEpoch(UInt::from(millis))
 }
 
-pub(crate) fn message(sender: &str, content: Value) -> Draft {
+pub(crate) fn message(sender: &str, content: impl Borrow<Value>) -> Draft {
     Draft::message(
         user(sender),
         "m.room.message",
-        content_of(&content).unwrap(),
+        content_of(content.borrow()).unwrap(),
     )
 }
 
-pub(crate) fn state(sender: &str, event_type: &str, state_key: &str, content: Value) -> Draft {
+pub(crate) fn state(
+    sender: &str,
+    event_type: &str,
+    state_key: &str,
+    content: impl Borrow<Value>,
+) -> Draft {
     Draft::state(
         user(sender),
         event_type,
         state_key,
-        content_of(&content).unwrap(),
+        content_of(content.borrow()).unwrap(),
     )
 }
 
@@ -69,11 +77,17 @@ pub(crate) struct Room {
 impl Room {
     /// A room of Alice's with her in it, power levels and an invite-only join rule.
     pub(crate) fn new(version: &RoomVersionId) -> Self {
-        let mut room = Self::only_created(version);
+        Self::only_created(version, "abcdefghijklmnopqr").furnished()
+    }
+
+    pub(crate) fn furnished(self) -> Self {
+        let mut room = self;
         room.send(member(ALICE, ALICE, "join"));
-        let users = match room.rules.authorization.explicitly_privilege_room_creators {
-            true => json!({}),
-            false => json!({ ALICE: 100 }),
+        let creators_are_above = room.rules.authorization.explicitly_privilege_room_creators;
+        let users = if creators_are_above {
+            json!({})
+        } else {
+            json!({ ALICE: 100 })
         };
         room.send(state(
             ALICE,
@@ -90,11 +104,11 @@ impl Room {
         room
     }
 
-    pub(crate) fn only_created(version: &RoomVersionId) -> Self {
+    pub(crate) fn only_created(version: &RoomVersionId, localpart: &str) -> Self {
         let key = key();
         let rules = crate::room_version::rules(version).unwrap();
-        let draft = state(ALICE, "m.room.create", "", json!({}));
-        let create = build_create(draft, version, "abcdefghijklmnopqr", ts(1), &key).unwrap();
+        let draft = state(ALICE, "m.room.create", "", json!({ "x": localpart }));
+        let create = build_create(draft, version, localpart, ts(1), &key).unwrap();
         let mut room = Self {
             rules,
             events: Vec::new(),
@@ -158,7 +172,31 @@ impl Room {
         self.events.push(pdu);
     }
 
-    pub(crate) fn event(&self, id: &ruma::EventId) -> Option<Pdu> {
-        self.events.iter().find(|pdu| pdu.event_id() == id).cloned()
+    pub(crate) fn event(&self, id: &ruma::EventId) -> Option<Judged> {
+        let found = self.events.iter().find(|pdu| pdu.event_id() == id);
+        found.cloned().map(Judged::Usable)
+    }
+
+    /// The same room, to go on differently.
+    pub(crate) fn fork(&self) -> Self {
+        let (events, state, hashes) =
+            (self.events.clone(), self.state.clone(), self.hashes.clone());
+        Self {
+            rules: self.rules,
+            events,
+            state,
+            key: key(),
+            hashes,
+        }
+    }
+
+    pub(crate) fn state_map(&self) -> StateMap<OwnedEventId> {
+        let entry = |((event_type, key), pdu): (&(String, String), &Pdu)| {
+            (
+                (event_type.as_str().into(), key.clone()),
+                pdu.event_id().to_owned(),
+            )
+        };
+        self.state.iter().map(entry).collect()
     }
 }

@@ -1,0 +1,167 @@
+use ruma::{RoomVersionId, events::StateEventType};
+use serde_json::json;
+
+use super::*;
+use crate::{
+    room_version::SUPPORTED,
+    testing::{ALICE, BOB, Room, member, state},
+};
+
+const ALL: usize = 1_000;
+
+fn fetch(rooms: &[&Room], id: &EventId) -> Option<Judged> {
+    rooms.iter().find_map(|room| room.event(id))
+}
+
+fn resolved(rooms: &[&Room]) -> StateMap<OwnedEventId> {
+    let states: Vec<_> = rooms.iter().map(|room| room.state_map()).collect();
+    resolve(rooms[0].rules, &states, |id| fetch(rooms, id), ALL).unwrap()
+}
+
+fn key(event_type: &str, state_key: &str) -> (StateEventType, String) {
+    (event_type.into(), state_key.to_owned())
+}
+
+fn topic(sender: &str, text: &str) -> crate::Draft {
+    state(sender, "m.room.topic", "", json!({ "topic": text }))
+}
+
+fn room(version: &RoomVersionId) -> Room {
+    let mut room = Room::new(version);
+    room.send(member(BOB, BOB, "join"));
+    let levels = if room.rules.authorization.explicitly_privilege_room_creators {
+        json!({ "users": { BOB: 50 } })
+    } else {
+        json!({ "users": { ALICE: 100, BOB: 50 } })
+    };
+    room.send(state(ALICE, "m.room.power_levels", "", levels));
+    room
+}
+
+#[test]
+fn states_that_agree_resolve_to_themselves() {
+    let room = room(&RoomVersionId::V11);
+    assert_eq!(resolved(&[&room, &room]), room.state_map());
+    assert!(resolve(room.rules, &[], |_| None, ALL).unwrap().is_empty());
+}
+
+/// A ban beats what the banned user did on the other branch, in either order of the branches.
+#[test]
+fn a_ban_wins_over_a_concurrent_topic() {
+    for version in SUPPORTED {
+        let base = room(&version);
+        let (mut left, mut right) = (base.fork(), base.fork());
+        let ban = left.send(member(ALICE, BOB, "ban"));
+        let lost = right.send(topic(BOB, "new"));
+        for state in [resolved(&[&left, &right]), resolved(&[&right, &left])] {
+            assert_eq!(
+                state[&key("m.room.member", BOB)],
+                ban.event_id(),
+                "{version}"
+            );
+            assert!(!state.values().any(|id| id == lost.event_id()), "{version}");
+        }
+    }
+}
+
+#[test]
+fn the_later_of_two_allowed_topics_wins() {
+    for version in SUPPORTED {
+        let base = room(&version);
+        let (mut left, mut right) = (base.fork(), base.fork());
+        left.send(topic(ALICE, "first"));
+        right.send(state(ALICE, "m.room.name", "", json!({ "name": "x" })));
+        let later = right.send(topic(BOB, "second"));
+        let state = resolved(&[&left, &right]);
+        assert_eq!(
+            state[&key("m.room.topic", "")],
+            later.event_id(),
+            "{version}"
+        );
+        assert!(state.contains_key(&key("m.room.name", "")), "{version}");
+    }
+}
+
+/// GHSA-p9qp-c452-f9r7 (CVE-2022-39374): a rejected event came into the state by resolution.
+#[test]
+fn ghsa_p9qp_c452_f9r7_rejected_events_stay_out_of_the_state() {
+    for version in SUPPORTED {
+        let base = room(&version);
+        let (mut left, mut right) = (base.fork(), base.fork());
+        let good = left.send(topic(ALICE, "good"));
+        right.send(state(ALICE, "m.room.name", "", json!({ "name": "x" })));
+        let bad = right.send(topic(BOB, "bad"));
+        let states = [left.state_map(), right.state_map()];
+        let fetch = |id: &EventId| match fetch(&[&left, &right], id)? {
+            Judged::Usable(pdu) if pdu == bad => Some(Judged::Rejected(pdu)),
+            other => Some(other),
+        };
+        let state = resolve(left.rules, &states, fetch, ALL).unwrap();
+        assert_eq!(
+            state[&key("m.room.topic", "")],
+            good.event_id(),
+            "{version}"
+        );
+    }
+}
+
+/// GHSA-3h7q-rfh9-xm4v (CVE-2024-31208): auth chains without an end.
+#[test]
+fn ghsa_3h7q_rfh9_xm4v_auth_chains_are_bounded() {
+    let base = room(&RoomVersionId::V11);
+    let (mut left, mut right) = (base.fork(), base.fork());
+    for at in 0..40 {
+        left.send(state(
+            ALICE,
+            "m.room.member",
+            ALICE,
+            json!({ "membership": "join", "n": at }),
+        ));
+    }
+    right.send(topic(ALICE, "x"));
+    let states = [left.state_map(), right.state_map()];
+    let tried = |max| resolve(left.rules, &states, |id| fetch(&[&left, &right], id), max);
+    assert!(matches!(tried(20), Err(ResolveError::TooMany { max: 20 })));
+    tried(60).unwrap();
+}
+
+/// CVE-2025-49090, MSC4297: what lies on the auth paths between conflicting events counts, too.
+#[test]
+fn msc4297_the_subgraph_holds_the_paths_between_conflicts() {
+    let mut room = room(&RoomVersionId::V12);
+    let first = room.get(&"m.room.power_levels".into(), "").unwrap();
+    let between = room.send(state(
+        ALICE,
+        "m.room.power_levels",
+        "",
+        json!({ "users": { BOB: 60 } }),
+    ));
+    let last = room.send(topic(ALICE, "x"));
+    let beside = room.get(&"m.room.join_rules".into(), "").unwrap();
+    let usable = |id: &EventId| match room.event(id) {
+        Some(Judged::Usable(pdu)) => Some(pdu),
+        _ => None,
+    };
+    let ids = room.state_map();
+    let graph = AuthGraph::walk(ids.values(), &usable, ALL).unwrap();
+    let conflicted = [&first, &last]
+        .map(|pdu| pdu.event_id().to_owned())
+        .into_iter()
+        .collect();
+    let subgraph = graph.subgraph(&conflicted);
+    assert!(subgraph.contains(between.event_id()));
+    assert!(subgraph.contains(first.event_id()) && subgraph.contains(last.event_id()));
+    assert!(!subgraph.contains(beside.event_id()));
+    assert!(!subgraph.contains(room.events[0].event_id()));
+}
+
+#[test]
+fn events_that_are_not_known_are_an_error_or_left_out_but_no_panic() {
+    let base = room(&RoomVersionId::V11);
+    let (mut left, mut right) = (base.fork(), base.fork());
+    left.send(topic(ALICE, "a"));
+    right.send(topic(BOB, "b"));
+    let states = [left.state_map(), right.state_map()];
+    let state = resolve(left.rules, &states, |_| None, ALL);
+    assert!(state.is_ok_and(|state| !state.contains_key(&key("m.room.topic", ""))));
+}
