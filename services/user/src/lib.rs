@@ -1,1 +1,54 @@
-//! Everything keyed by user, and names
+//! Everything keyed by user, and names: accounts, sessions, devices, profiles, account data,
+//! filters, aliases, registration tokens, interactive-authentication sessions.
+//!
+//! A write is decided in the slot that owns the key: lock the key, read the archives, decide,
+//! submit, await `applied`, unlock ([`Users`] does all of it). Rows are written by applying entries
+//! alone: [`user_rows`] and [`name_rows`].
+//!
+//! Invariant: no token and no password is stored, only SHA-256 and Argon2id hashes.
+//! Invariant: a decision that needs exclusiveness holds its key's lock until its entries are
+//! applied, also when its caller has gone away.
+//! Invariant: a token that is void in the archives is void in memory before its voider is answered.
+//! Invariant: rows depend on the entry and its position alone.
+//! Deliberately absent: rooms (profile changes are carried into them by the caller), HTTP, policy
+//! about who may register.
+
+mod account_data;
+mod accounts;
+mod aliases;
+mod apply;
+mod archive;
+mod config;
+mod devices;
+mod error;
+mod filters;
+mod locks;
+mod passwords;
+mod profiles;
+mod registration;
+mod registration_tokens;
+mod secrets;
+mod sessions;
+mod tables;
+mod turn;
+mod users;
+
+pub use account_data::{AccountDatum, PushRules, PutAccountDataError, SERVER_OWNED_TYPES};
+pub use accounts::{Account, AccountError, ChangePasswordError, VerifiedPassword, VerifyError};
+pub use aliases::{Alias, CreateAliasError, RemoveAliasError};
+pub use apply::{name_rows, user_rows};
+pub use config::{ConfigError, UserConfig};
+pub use devices::DeviceError;
+pub use error::Unavailable;
+pub use filters::CreateFilterError;
+pub use passwords::{PASSWORD_BYTES_MAX, PasswordRefused};
+pub use profiles::{ProfileChange, ProfileError};
+pub use registration::{LocalpartRefused, RegisterError, Registration};
+pub use registration_tokens::{NewRegistrationToken, RegistrationToken, RegistrationTokenError};
+pub use secrets::TokenHash;
+pub use sessions::{
+    AuthenticateError, NewSession, Proof, RefreshError, Session, StartSessionError, StartedSession,
+    Tokens,
+};
+pub use tables::tables;
+pub use users::{UserParts, Users};

@@ -1,0 +1,260 @@
+//! Account data: of the whole account and of each room, with the feed that sync reads.
+//!
+//! [Specification](https://spec.matrix.org/v1.16/client-server-api/#client-config).
+
+use hanse_log::Position;
+use hanse_proto::user::{self as proto, user_entry::Kind};
+use hanse_store::{Range, StoreError};
+use ruma::{OwnedRoomId, RoomId, UserId, events::push_rules::PushRulesEventContent, push::Ruleset};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::{
+    AccountError, Unavailable, Users,
+    error::from_unavailable,
+    tables::{
+        account_data::{self, ACCOUNT_DATA, AccountDataRow},
+        account_data_feed::AccountDataFeedRow,
+    },
+};
+
+/// Types that clients change through endpoints of their own, never through `/account_data`.
+pub const SERVER_OWNED_TYPES: [&str; 2] = ["m.fully_read", "m.push_rules"];
+
+/// Largest content, in bytes.
+const CONTENT_BYTES_MAX: usize = 64 * 1024;
+/// Longest type, in bytes.
+const TYPE_BYTES_MAX: usize = 255;
+/// Most types of one user, over the account and all rooms.
+const DATA_MAX: usize = 20_000;
+/// The type of the push rules.
+const PUSH_RULES: &str = "m.push_rules";
+
+/// One piece of account data.
+#[derive(Clone, Debug)]
+pub struct AccountDatum {
+    /// The room; none: the whole account.
+    pub room_id: Option<OwnedRoomId>,
+    /// Its type.
+    pub data_type: String,
+    /// A JSON object.
+    pub content: Box<RawValue>,
+    /// Where it was set, in the user's slot.
+    pub position: Position,
+}
+
+/// A user's push rules.
+#[derive(Clone, Debug)]
+pub struct PushRules {
+    /// The rules.
+    pub ruleset: Ruleset,
+    /// Where they were last set, in the user's slot; none: they are the server's defaults.
+    pub position: Option<Position>,
+}
+
+/// Why account data was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum PutAccountDataError {
+    /// The content is not a JSON object (`M_BAD_JSON`).
+    #[error("account data is a JSON object")]
+    NotAnObject,
+    /// The type is empty or too long (`M_INVALID_PARAM`).
+    #[error("a type has 1 to {TYPE_BYTES_MAX} bytes")]
+    Type,
+    /// The content is too large (`M_TOO_LARGE`).
+    #[error("the content has {bytes} bytes, at most {CONTENT_BYTES_MAX} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+    /// The user has too many types (`M_LIMIT_EXCEEDED`).
+    #[error("the user has {DATA_MAX} pieces of account data already")]
+    TooMany,
+    /// There is no such account, or no longer.
+    #[error("there is no such account")]
+    Unknown,
+    /// Not now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+from_unavailable!(PutAccountDataError);
+
+impl From<AccountError> for PutAccountDataError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Unknown => Self::Unknown,
+            AccountError::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
+impl Users {
+    /// One piece of account data; `room_id` `None`: of the whole account.
+    pub async fn account_data(
+        &self,
+        user_id: &UserId,
+        room_id: Option<&RoomId>,
+        data_type: &str,
+    ) -> Result<Option<AccountDatum>, Unavailable> {
+        if data_type.len() > TYPE_BYTES_MAX {
+            return Ok(None);
+        }
+        let row = self
+            .account_data_row(user_id, room_of(room_id), data_type)
+            .await?;
+        Ok(row.map(datum).transpose()?)
+    }
+
+    /// Sets account data. Whether clients may set this type is the caller's to decide
+    /// ([`SERVER_OWNED_TYPES`]).
+    pub async fn put_account_data(
+        &self,
+        user_id: &UserId,
+        room_id: Option<&RoomId>,
+        data_type: &str,
+        content: &RawValue,
+    ) -> Result<Position, PutAccountDataError> {
+        check(data_type, content)?;
+        let turn = self.user_turn(user_id).await?;
+        self.open_account(user_id).await?;
+        let room_id = room_of(room_id);
+        let before = self.account_data_row(user_id, room_id, data_type).await?;
+        if before.is_none() && self.account_data_rows(user_id).await?.len() >= DATA_MAX {
+            return Err(PutAccountDataError::TooMany);
+        }
+        let entry = proto::AccountData {
+            room_id: room_id.to_owned(),
+            data_type: data_type.to_owned(),
+            content: content.get().to_owned(),
+            previous_position: before.map_or(0, |row| row.position.packed()),
+        };
+        Ok(self.commit_user(&turn, [Kind::AccountData(entry)]).await?)
+    }
+
+    /// All account data of a user: the account's, then each room's.
+    pub async fn all_account_data(
+        &self,
+        user_id: &UserId,
+    ) -> Result<Vec<AccountDatum>, Unavailable> {
+        let rows = self.account_data_rows(user_id).await?;
+        Ok(rows.into_iter().map(datum).collect::<Result<_, _>>()?)
+    }
+
+    /// What was set after one position of the user's slot and not after another, in that order.
+    /// What was set again since is left out: it comes with its newer position.
+    pub async fn account_data_changed(
+        &self,
+        user_id: &UserId,
+        after: Position,
+        up_to: Position,
+    ) -> Result<Vec<AccountDatum>, Unavailable> {
+        let range = Range::after([after.packed().into()]).up_to([up_to.packed().into()]);
+        let partition = [user_id.as_str().into()];
+        let feed: Vec<AccountDataFeedRow> =
+            self.archive().range(partition, range, DATA_MAX).await?;
+        let mut changed = Vec::with_capacity(feed.len());
+        for at in feed {
+            let row = self
+                .account_data_row(user_id, &at.room_id, &at.data_type)
+                .await?;
+            if let Some(row) = row.filter(|row| row.position == at.position) {
+                changed.push(datum(row)?);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The user's push rules: those that were set, brought up to the server's defaults of today, or
+    /// these.
+    pub async fn push_rules(&self, user_id: &UserId) -> Result<PushRules, Unavailable> {
+        let row = self.account_data_row(user_id, "", PUSH_RULES).await?;
+        let defaults = Ruleset::server_default(user_id);
+        let Some(row) = row else {
+            return Ok(PushRules {
+                ruleset: defaults,
+                position: None,
+            });
+        };
+        let stored: PushRulesEventContent =
+            serde_json::from_str(&row.content).map_err(|error| corrupt(&error))?;
+        let mut ruleset = stored.global;
+        ruleset.update_with_server_default(defaults);
+        Ok(PushRules {
+            ruleset,
+            position: Some(row.position),
+        })
+    }
+
+    /// Sets the user's push rules.
+    pub async fn put_push_rules(
+        &self,
+        user_id: &UserId,
+        ruleset: Ruleset,
+    ) -> Result<Position, PutAccountDataError> {
+        let content = to_raw_value(&PushRulesEventContent::new(ruleset));
+        let content = content.map_err(|error| corrupt(&error))?;
+        self.put_account_data(user_id, None, PUSH_RULES, &content)
+            .await
+    }
+
+    async fn account_data_row(
+        &self,
+        user_id: &UserId,
+        room_id: &str,
+        data_type: &str,
+    ) -> Result<Option<AccountDataRow>, Unavailable> {
+        let key = account_data::key(user_id.as_str(), room_id, data_type);
+        Ok(self.archive().get(key).await?)
+    }
+
+    async fn account_data_rows(
+        &self,
+        user_id: &UserId,
+    ) -> Result<Vec<AccountDataRow>, Unavailable> {
+        let partition = [user_id.as_str().into()];
+        Ok(self
+            .archive()
+            .range(partition, Range::all(), DATA_MAX)
+            .await?)
+    }
+}
+
+fn room_of(room_id: Option<&RoomId>) -> &str {
+    room_id.map_or("", RoomId::as_str)
+}
+
+fn check(data_type: &str, content: &RawValue) -> Result<(), PutAccountDataError> {
+    if !(1..=TYPE_BYTES_MAX).contains(&data_type.len()) {
+        return Err(PutAccountDataError::Type);
+    }
+    let bytes = content.get().len();
+    if bytes > CONTENT_BYTES_MAX {
+        return Err(PutAccountDataError::TooLarge { bytes });
+    }
+    // A raw value is well-formed JSON, without white space around it.
+    if !content.get().starts_with('{') {
+        return Err(PutAccountDataError::NotAnObject);
+    }
+    Ok(())
+}
+
+fn datum(row: AccountDataRow) -> Result<AccountDatum, StoreError> {
+    let room_id = match row.room_id.as_str() {
+        "" => None,
+        room_id => Some(OwnedRoomId::try_from(room_id).map_err(|error| corrupt(&error))?),
+    };
+    let content = RawValue::from_string(row.content).map_err(|error| corrupt(&error))?;
+    Ok(AccountDatum {
+        room_id,
+        data_type: row.data_type,
+        content,
+        position: row.position,
+    })
+}
+
+fn corrupt(reason: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Corrupt {
+        table: ACCOUNT_DATA.name,
+        reason: reason.to_string(),
+    }
+}

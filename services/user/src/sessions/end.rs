@@ -1,0 +1,101 @@
+//! Logging out.
+
+use hanse_proto::user::{SessionEnded, user_entry::Kind};
+use hanse_store::Range;
+use ruma::{DeviceId, OwnedDeviceId, UserId};
+
+use super::Session;
+use crate::{
+    Unavailable, Users,
+    devices::DEVICES_READ_MAX,
+    tables::{device::DeviceRow, session::SessionRow},
+    turn::Turn,
+};
+
+/// Sessions ended in one batch: with their hashes, some 20 KiB.
+const ENDED_AT_ONCE: usize = 64;
+
+impl Users {
+    /// Ends a session: its tokens are void and its device is gone when this returns.
+    pub async fn logout(&self, session: &Session) -> Result<(), Unavailable> {
+        let turn = self.user_turn(&session.user_id).await?;
+        let row = self
+            .session_row(&session.user_id, &session.device_id)
+            .await?;
+        // A login that took the device over meanwhile keeps it.
+        let hash = session.token_hash.to_vec();
+        match row.filter(|row| row.hashes().contains(&hash)) {
+            Some(row) => {
+                self.end_devices(&turn, vec![(row.device_id.clone(), Some(row))])
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends every session of a user.
+    pub async fn logout_all(&self, user_id: &UserId) -> Result<(), Unavailable> {
+        let turn = self.user_turn(user_id).await?;
+        self.end_sessions(&turn, user_id, |_| true).await
+    }
+
+    /// Ends the sessions of the chosen devices and removes these. Every choice that is not a
+    /// device is passed over.
+    pub async fn delete_devices(
+        &self,
+        user_id: &UserId,
+        device_ids: &[OwnedDeviceId],
+    ) -> Result<(), Unavailable> {
+        let turn = self.user_turn(user_id).await?;
+        self.end_sessions(&turn, user_id, |device_id| {
+            device_ids.iter().any(|chosen| chosen == device_id)
+        })
+        .await
+    }
+
+    pub(crate) async fn end_sessions(
+        &self,
+        turn: &Turn,
+        user_id: &UserId,
+        chosen: impl Fn(&DeviceId) -> bool,
+    ) -> Result<(), Unavailable> {
+        let partition = [user_id.as_str().into()];
+        let devices: Vec<DeviceRow> = self
+            .archive()
+            .range(partition.clone(), Range::all(), DEVICES_READ_MAX)
+            .await?;
+        let mut sessions: Vec<SessionRow> = self
+            .archive()
+            .range(partition, Range::all(), DEVICES_READ_MAX)
+            .await?;
+        let mut ended: Vec<(OwnedDeviceId, Option<SessionRow>)> = Vec::new();
+        for device in devices
+            .into_iter()
+            .filter(|device| chosen(&device.device_id))
+        {
+            let at = sessions
+                .iter()
+                .position(|session| session.device_id == device.device_id);
+            ended.push((device.device_id, at.map(|at| sessions.swap_remove(at))));
+        }
+        self.end_devices(turn, ended).await
+    }
+
+    async fn end_devices(
+        &self,
+        turn: &Turn,
+        ended: Vec<(OwnedDeviceId, Option<SessionRow>)>,
+    ) -> Result<(), Unavailable> {
+        for chunk in ended.chunks(ENDED_AT_ONCE) {
+            let entries = chunk.iter().map(|(device_id, session)| {
+                Kind::SessionEnded(SessionEnded {
+                    device_id: device_id.to_string(),
+                    revoked_hashes: session.as_ref().map(SessionRow::hashes).unwrap_or_default(),
+                    device_removed: true,
+                })
+            });
+            self.commit_user(turn, entries.collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! Logging in.
+
+use hanse_proto::user::{self as proto, user_entry::Kind};
+use hanse_store::Range;
+use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+
+use super::Tokens;
+use crate::{
+    Unavailable, Users, VerifiedPassword,
+    accounts::AccountError,
+    devices::{DEVICE_ID_BYTES_MAX, DISPLAY_NAME_BYTES_MAX},
+    error::from_unavailable,
+    tables::{
+        device::{self, DeviceRow},
+        session::SessionRow,
+    },
+};
+
+/// Most devices of one user.
+const DEVICES_MAX: usize = 5_000;
+/// Length of a generated device id.
+const GENERATED_CHARS: usize = 10;
+
+/// Why a user may have a session.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// The password was right. It must still be the account's.
+    Password(VerifiedPassword),
+    /// The caller vouches for the user: who just registered, an application service.
+    Vouched(OwnedUserId),
+}
+
+impl Proof {
+    fn user_id(&self) -> &UserId {
+        match self {
+            Self::Password(verified) => &verified.user_id,
+            Self::Vouched(user_id) => user_id,
+        }
+    }
+}
+
+/// What a new session shall be.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// Whose, and why.
+    pub proof: Proof,
+    /// The device; generated if there is none. One that exists loses its former tokens.
+    pub device_id: Option<OwnedDeviceId>,
+    /// What to call the device if it is new.
+    pub initial_display_name: Option<String>,
+    /// Whether the client can refresh tokens.
+    pub refresh: bool,
+}
+
+/// A session that began.
+#[derive(Clone, Debug)]
+pub struct StartedSession {
+    /// Whose.
+    pub user_id: OwnedUserId,
+    /// Its device.
+    pub device_id: OwnedDeviceId,
+    /// Its tokens.
+    pub tokens: Tokens,
+}
+
+/// Why a session did not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartSessionError {
+    /// The proof is void: the password was changed meanwhile, the login token was used or expired
+    /// (`M_FORBIDDEN`).
+    #[error("the login is not valid")]
+    Refused,
+    /// The account was closed (`M_USER_DEACTIVATED`).
+    #[error("the account is deactivated")]
+    Deactivated,
+    /// The device id is empty or has too many bytes (`M_INVALID_PARAM`).
+    #[error("a device id has 1 to {DEVICE_ID_BYTES_MAX} bytes")]
+    DeviceId,
+    /// The device's name has too many bytes (`M_INVALID_PARAM`).
+    #[error("a device's name has at most {DISPLAY_NAME_BYTES_MAX} bytes")]
+    DisplayName,
+    /// The user has too many devices (`M_LIMIT_EXCEEDED`).
+    #[error("the user has {DEVICES_MAX} devices already")]
+    TooManyDevices,
+    /// Not now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+from_unavailable!(StartSessionError);
+
+impl From<AccountError> for StartSessionError {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Unknown => Self::Deactivated,
+            AccountError::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}
+
+impl Users {
+    /// Begins a session on a device.
+    pub async fn start_session(
+        &self,
+        new: NewSession,
+    ) -> Result<StartedSession, StartSessionError> {
+        let user_id = new.proof.user_id().to_owned();
+        let generated = || {
+            self.inner
+                .random
+                .alphanumeric(GENERATED_CHARS)
+                .to_ascii_uppercase()
+        };
+        let device_id = new.device_id.unwrap_or_else(|| generated().into());
+        check_names(&device_id, new.initial_display_name.as_deref())?;
+        let turn = self.user_turn(&user_id).await?;
+        // Under the lock: whoever deactivates or changes the password comes before or after.
+        let account = self.open_account(&user_id).await?;
+        if let Proof::Password(verified) = &new.proof
+            && verified.password_hash != account.password_hash
+        {
+            return Err(StartSessionError::Refused);
+        }
+        let before = self.session_row(&user_id, &device_id).await?;
+        let device = self
+            .device_at_login(&user_id, &device_id, new.initial_display_name)
+            .await?;
+        let (tokens, pair) = self.draw_tokens(new.refresh);
+        let pair = pair.to_proto();
+        let started = proto::SessionStarted {
+            device: Some(device),
+            access_token_hash: pair.access_token_hash,
+            access_expires_at_ms: pair.access_expires_at_ms,
+            refresh_token_hash: pair.refresh_token_hash,
+            revoked_hashes: before.as_ref().map(SessionRow::hashes).unwrap_or_default(),
+            ..Default::default()
+        };
+        self.commit_user(&turn, [Kind::SessionStarted(started)])
+            .await?;
+        Ok(StartedSession {
+            user_id,
+            device_id,
+            tokens,
+        })
+    }
+
+    /// The device as it is, or a new one.
+    async fn device_at_login(
+        &self,
+        user_id: &UserId,
+        device_id: &OwnedDeviceId,
+        display_name: Option<String>,
+    ) -> Result<proto::Device, StartSessionError> {
+        let key = device::key(user_id.as_str(), device_id.as_str());
+        let known: Option<DeviceRow> = self.archive().get(key).await?;
+        if let Some(row) = known {
+            return Ok(proto::Device {
+                device_id: device_id.to_string(),
+                display_name: row.display_name,
+                created_at_ms: row.created_at_ms,
+            });
+        }
+        let partition = [user_id.as_str().into()];
+        let devices: Vec<DeviceRow> = self
+            .archive()
+            .range(partition, Range::all(), DEVICES_MAX)
+            .await?;
+        if devices.len() >= DEVICES_MAX {
+            return Err(StartSessionError::TooManyDevices);
+        }
+        Ok(proto::Device {
+            device_id: device_id.to_string(),
+            display_name: display_name.unwrap_or_default(),
+            created_at_ms: self.now_ms(),
+        })
+    }
+}
+
+fn check_names(
+    device_id: &OwnedDeviceId,
+    display_name: Option<&str>,
+) -> Result<(), StartSessionError> {
+    if !(1..=DEVICE_ID_BYTES_MAX).contains(&device_id.as_str().len()) {
+        return Err(StartSessionError::DeviceId);
+    }
+    if display_name.is_some_and(|name| name.len() > DISPLAY_NAME_BYTES_MAX) {
+        return Err(StartSessionError::DisplayName);
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The tables of users and names, one file each.
+
+pub(crate) mod account;
+pub(crate) mod account_data;
+pub(crate) mod account_data_feed;
+pub(crate) mod alias;
+pub(crate) mod device;
+pub(crate) mod filter;
+pub(crate) mod profile;
+pub(crate) mod registration_token;
+pub(crate) mod session;
+pub(crate) mod spent_login_token;
+pub(crate) mod token;
+
+use hanse_store::Table;
+
+/// Every table that users and names need: those that entries write, and those of rows that live
+/// only for a while.
+pub fn tables() -> Vec<&'static Table> {
+    vec![
+        &token::TOKENS,
+        &account::ACCOUNTS,
+        &account_data::ACCOUNT_DATA,
+        &account_data_feed::ACCOUNT_DATA_FEED,
+        &alias::ALIASES,
+        &device::DEVICES,
+        &filter::FILTERS,
+        &profile::PROFILES,
+        &registration_token::REGISTRATION_TOKENS,
+        &session::SESSIONS,
+        &spent_login_token::SPENT_LOGIN_TOKENS,
+    ]
+}
+
+/// What a row reads back as, after every check that an engine makes.
+#[cfg(test)]
+pub(crate) fn read_back<R: crate::archive::StoredRow>(
+    key: &hanse_store::Key,
+    values: Vec<hanse_store::Value>,
+) -> R {
+    let table = R::table();
+    table.check().unwrap();
+    let put = hanse_store::StampedPut {
+        table,
+        key: key.clone(),
+        values: values.clone(),
+        stamp: 1,
+        expires_at_ms: Some(1),
+    };
+    hanse_store::Mutation::Put(put).check().unwrap();
+    let clustering = key.clustering.clone();
+    R::from_row(&hanse_store::Row {
+        clustering,
+        statics: Vec::new(),
+        values,
+    })
+    .unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_tables_are_well_described() {
+        for table in super::tables() {
+            table.check().unwrap();
+        }
+    }
+}
