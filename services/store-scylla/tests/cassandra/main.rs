@@ -2,7 +2,8 @@
 //! starts one. Without the variable they fail: who asks for the feature `cassandra` wants them run.
 //!
 //! `proof_*` show that the statements of the slot log do on the server what `docs/cql.md` says they
-//! do, through the driver alone and without any code of ours in between.
+//! do, through the driver alone and without any code of ours in between. `conformance` is the suite
+//! that every engine passes.
 
 #![expect(
     clippy::expect_used,
@@ -11,6 +12,7 @@
     reason = "this is a test: what it does not expect is a failure"
 )]
 
+mod conformance;
 mod proof;
 mod proof_append;
 mod proof_faults;

@@ -10,6 +10,8 @@ use std::{
 };
 
 use anyhow::Context;
+use hanse_store::{Store, Table};
+use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
 use scylla::{
     client::{
         PoolSize,
@@ -119,4 +121,43 @@ async fn create_schema() -> anyhow::Result<()> {
     })
     .await
     .copied()
+}
+
+/// The wall clock, in Unix milliseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "rows expire by the server's clock, which a test cannot set"
+)]
+pub(crate) fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since = since.expect("a time after 1970").as_millis();
+    i64::try_from(since).expect("a time before the year 292 million")
+}
+
+/// The settings of a store on the server, in a keyspace of the run.
+pub(crate) fn store_config() -> ScyllaConfig {
+    ScyllaConfig {
+        keyspace: format!("hanse_store_{}", std::process::id()),
+        replication_factor: 1,
+        ..ScyllaConfig::new(vec![address().to_string()], Arc::new(now_ms))
+    }
+}
+
+/// A store straight to the server.
+pub(crate) async fn store() -> Arc<ScyllaStore> {
+    let store = ScyllaStore::connect(store_config()).await;
+    Arc::new(store.expect("a CQL server at HANSE_TEST_CQL"))
+}
+
+/// Creates the keyspace and these tables, once a run.
+pub(crate) async fn store_tables(tables: &[&'static Table]) {
+    static DONE: OnceCell<()> = OnceCell::const_new();
+    DONE.get_or_init(|| async {
+        store()
+            .await
+            .create_tables(tables)
+            .await
+            .expect("tables that can be created");
+    })
+    .await;
 }
