@@ -6,15 +6,21 @@ use hanse_proto::user::{
     SessionRefreshed, SessionStarted, TokenPair, UserEntry, name_entry, user_entry,
 };
 
+use ruma::profile::ProfileFieldName;
+
 use crate::{
     TokenHash,
+    directory::words,
     tables::{
         account::{self, ACCOUNTS, AccountRow},
         account_data::{self, ACCOUNT_DATA},
         account_data_feed::{self, ACCOUNT_DATA_FEED},
         alias::{self, ALIASES},
         device::{self, DEVICES},
+        directory::{self, Source, USER_DIRECTORY},
         filter::{self, FILTERS},
+        forgotten_room::{self, FORGOTTEN_ROOMS},
+        membership_feed::{self, MEMBERSHIP_FEED},
         profile::{self, PROFILES},
         registration_token::{self, REGISTRATION_TOKENS},
         session::{self, PairHashes, SESSIONS},
@@ -43,7 +49,17 @@ pub fn user_rows(user: &UserEntry, position: Position, rows: &mut Rows) {
             let key = filter::key(&user.user_id, &filter.filter_id);
             rows.put(&FILTERS, key, filter::values(&filter.json, position));
         }
-        _ => {}
+        Some(user_entry::Kind::RoomForgotten(forgotten)) => {
+            let key = forgotten_room::key(&user.user_id, &forgotten.room_id);
+            let values = forgotten_room::values(forgotten.left_position, position);
+            rows.put(&FORGOTTEN_ROOMS, key, values);
+        }
+        Some(user_entry::Kind::Membership(notice)) => {
+            let key = membership_feed::key(&user.user_id, position);
+            let values = membership_feed::values(&notice.room_id, &notice.membership);
+            rows.put(&MEMBERSHIP_FEED, key, values);
+        }
+        None => {}
     }
 }
 
@@ -94,6 +110,13 @@ impl UserRows<'_> {
         };
         self.rows
             .put(&ACCOUNTS, account::key(self.user_id), row.values());
+        let localpart = self.user_id.trim_start_matches('@').split(':').next();
+        let found_by = words(localpart.unwrap_or_default());
+        if account.deactivated || account.guest {
+            self.not_found_by(&found_by, Source::Localpart);
+        } else {
+            self.found_by(&found_by, Source::Localpart);
+        }
     }
 
     fn session_started(&mut self, started: &SessionStarted) {
@@ -155,6 +178,11 @@ impl UserRows<'_> {
     }
 
     fn profile(&mut self, field: &ProfileField) {
+        if field.field == ProfileFieldName::DisplayName.as_str() {
+            let (before, now) = (words_of(&field.previous), words_of(&field.value));
+            self.not_found_by(&before, Source::DisplayName);
+            self.found_by(&now, Source::DisplayName);
+        }
         let key = profile::key(self.user_id, &field.field);
         if field.value.is_empty() {
             self.rows.delete(&PROFILES, key);
@@ -204,9 +232,30 @@ impl UserRows<'_> {
         }
     }
 
+    fn found_by(&mut self, words: &[String], source: Source) {
+        for word in words {
+            let key = directory::key(word, self.user_id, source);
+            self.rows
+                .put(&USER_DIRECTORY, key, vec![self.position.packed().into()]);
+        }
+    }
+
+    fn not_found_by(&mut self, words: &[String], source: Source) {
+        for word in words {
+            let key = directory::key(word, self.user_id, source);
+            self.rows.delete(&USER_DIRECTORY, key);
+        }
+    }
+
     fn revoke(&mut self, hashes: &[Vec<u8>]) {
         for hash in hashes.iter().filter_map(|hash| TokenHash::from_bytes(hash)) {
             self.rows.delete(&TOKENS, token::key(&hash));
         }
     }
+}
+
+/// The words of a display name, which is JSON here.
+fn words_of(value: &str) -> Vec<String> {
+    let name: Option<String> = serde_json::from_str(value).ok();
+    words(&name.unwrap_or_default())
 }

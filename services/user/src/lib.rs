@@ -20,6 +20,7 @@ mod apply;
 mod archive;
 mod config;
 mod devices;
+mod directory;
 mod error;
 mod filters;
 mod locks;
@@ -27,10 +28,13 @@ mod passwords;
 mod profiles;
 mod registration;
 mod registration_tokens;
+mod rooms;
 mod secrets;
 mod sessions;
+mod short_lived_tokens;
 mod tables;
 mod turn;
+mod uia;
 mod users;
 
 pub use account_data::{AccountDatum, PushRules, PutAccountDataError, SERVER_OWNED_TYPES};
@@ -39,16 +43,20 @@ pub use aliases::{Alias, CreateAliasError, RemoveAliasError};
 pub use apply::{name_rows, user_rows};
 pub use config::{ConfigError, UserConfig};
 pub use devices::DeviceError;
+pub use directory::FoundUsers;
 pub use error::Unavailable;
 pub use filters::CreateFilterError;
 pub use passwords::{PASSWORD_BYTES_MAX, PasswordRefused};
 pub use profiles::{ProfileChange, ProfileError};
 pub use registration::{LocalpartRefused, RegisterError, Registration};
 pub use registration_tokens::{NewRegistrationToken, RegistrationToken, RegistrationTokenError};
+pub use rooms::{ForgottenRoom, MembershipNoticed};
 pub use secrets::TokenHash;
 pub use sessions::{
     AuthenticateError, NewSession, Proof, RefreshError, Session, StartSessionError, StartedSession,
     Tokens,
 };
+pub use short_lived_tokens::ShortLivedToken;
 pub use tables::tables;
+pub use uia::{CompletedStage, UiaError, UiaScope, UiaSession};
 pub use users::{UserParts, Users};

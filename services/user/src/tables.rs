@@ -5,12 +5,19 @@ pub(crate) mod account_data;
 pub(crate) mod account_data_feed;
 pub(crate) mod alias;
 pub(crate) mod device;
+pub(crate) mod directory;
 pub(crate) mod filter;
+pub(crate) mod forgotten_room;
+pub(crate) mod login_token;
+pub(crate) mod membership_feed;
+pub(crate) mod openid_token;
 pub(crate) mod profile;
 pub(crate) mod registration_token;
 pub(crate) mod session;
 pub(crate) mod spent_login_token;
 pub(crate) mod token;
+pub(crate) mod uia_session;
+pub(crate) mod uia_stage;
 
 use hanse_store::Table;
 
@@ -18,17 +25,24 @@ use hanse_store::Table;
 /// only for a while.
 pub fn tables() -> Vec<&'static Table> {
     vec![
-        &token::TOKENS,
         &account::ACCOUNTS,
         &account_data::ACCOUNT_DATA,
         &account_data_feed::ACCOUNT_DATA_FEED,
         &alias::ALIASES,
         &device::DEVICES,
+        &directory::USER_DIRECTORY,
         &filter::FILTERS,
+        &forgotten_room::FORGOTTEN_ROOMS,
+        &login_token::LOGIN_TOKENS,
+        &membership_feed::MEMBERSHIP_FEED,
+        &openid_token::OPENID_TOKENS,
         &profile::PROFILES,
         &registration_token::REGISTRATION_TOKENS,
         &session::SESSIONS,
         &spent_login_token::SPENT_LOGIN_TOKENS,
+        &token::TOKENS,
+        &uia_session::UIA_SESSIONS,
+        &uia_stage::UIA_STAGES,
     ]
 }
 

@@ -6,12 +6,14 @@ use ruma::{OwnedDeviceId, OwnedUserId, UserId};
 
 use super::Tokens;
 use crate::{
-    Unavailable, Users, VerifiedPassword,
+    TokenHash, Unavailable, Users, VerifiedPassword,
     accounts::AccountError,
     devices::{DEVICE_ID_BYTES_MAX, DISPLAY_NAME_BYTES_MAX},
     error::from_unavailable,
+    secrets::SecretKind,
     tables::{
         device::{self, DeviceRow},
+        login_token::LoginTokenRow,
         session::SessionRow,
     },
 };
@@ -26,17 +28,17 @@ const GENERATED_CHARS: usize = 10;
 pub enum Proof {
     /// The password was right. It must still be the account's.
     Password(VerifiedPassword),
+    /// A login token ([`Users::create_login_token`]); it is spent on the session.
+    LoginToken(String),
     /// The caller vouches for the user: who just registered, an application service.
     Vouched(OwnedUserId),
 }
 
-impl Proof {
-    fn user_id(&self) -> &UserId {
-        match self {
-            Self::Password(verified) => &verified.user_id,
-            Self::Vouched(user_id) => user_id,
-        }
-    }
+/// A proof that was looked up.
+struct Proven {
+    user_id: OwnedUserId,
+    password_hash: Option<String>,
+    login_token: Option<(TokenHash, LoginTokenRow)>,
 }
 
 /// What a new session shall be.
@@ -98,13 +100,19 @@ impl From<AccountError> for StartSessionError {
     }
 }
 
+impl Proven {
+    fn login_token_hash(&self) -> Vec<u8> {
+        let hash = self.login_token.as_ref().map(|(hash, _)| hash.to_vec());
+        hash.unwrap_or_default()
+    }
+}
+
 impl Users {
     /// Begins a session on a device.
     pub async fn start_session(
         &self,
         new: NewSession,
     ) -> Result<StartedSession, StartSessionError> {
-        let user_id = new.proof.user_id().to_owned();
         let generated = || {
             self.inner
                 .random
@@ -113,14 +121,10 @@ impl Users {
         };
         let device_id = new.device_id.unwrap_or_else(|| generated().into());
         check_names(&device_id, new.initial_display_name.as_deref())?;
+        let proven = self.look_up(new.proof).await?;
+        let user_id = proven.user_id.clone();
         let turn = self.user_turn(&user_id).await?;
-        // Under the lock: whoever deactivates or changes the password comes before or after.
-        let account = self.open_account(&user_id).await?;
-        if let Proof::Password(verified) = &new.proof
-            && verified.password_hash != account.password_hash
-        {
-            return Err(StartSessionError::Refused);
-        }
+        self.check_proof(&proven).await?;
         let before = self.session_row(&user_id, &device_id).await?;
         let device = self
             .device_at_login(&user_id, &device_id, new.initial_display_name)
@@ -133,7 +137,8 @@ impl Users {
             access_expires_at_ms: pair.access_expires_at_ms,
             refresh_token_hash: pair.refresh_token_hash,
             revoked_hashes: before.as_ref().map(SessionRow::hashes).unwrap_or_default(),
-            ..Default::default()
+            login_token_hash: proven.login_token_hash(),
+            login_token_expires_at_ms: proven.login_token.map_or(0, |(_, row)| row.expires_at_ms),
         };
         self.commit_user(&turn, [Kind::SessionStarted(started)])
             .await?;
@@ -142,6 +147,42 @@ impl Users {
             device_id,
             tokens,
         })
+    }
+
+    async fn look_up(&self, proof: Proof) -> Result<Proven, StartSessionError> {
+        let (user_id, password_hash, login_token) = match proof {
+            Proof::Password(verified) => (verified.user_id, Some(verified.password_hash), None),
+            Proof::Vouched(user_id) => (user_id, None, None),
+            Proof::LoginToken(token) => {
+                let hash = SecretKind::Login
+                    .hash(&token)
+                    .ok_or(StartSessionError::Refused)?;
+                let row = self.login_token_row(&hash).await?;
+                let row = row.ok_or(StartSessionError::Refused)?;
+                (row.user_id.clone(), None, Some((hash, row)))
+            }
+        };
+        Ok(Proven {
+            user_id,
+            password_hash,
+            login_token,
+        })
+    }
+
+    /// Whether the proof still holds. In the user's turn: whoever deactivates the account, changes
+    /// its password or spends the token comes before or after.
+    async fn check_proof(&self, proven: &Proven) -> Result<(), StartSessionError> {
+        let account = self.open_account(&proven.user_id).await?;
+        let password = proven.password_hash.as_ref();
+        if password.is_some_and(|hash| *hash != account.password_hash) {
+            return Err(StartSessionError::Refused);
+        }
+        match &proven.login_token {
+            Some((hash, _)) if self.login_token_spent(hash).await? => {
+                Err(StartSessionError::Refused)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The device as it is, or a new one.
