@@ -1,3 +1,63 @@
-//! The project's own commands
+//! The project's own commands: `cargo xtask …`.
+//!
+//! Invariant: the gate is `cargo xtask test`, and whoever passes it here passes it there: what it
+//! needs it installs, and it knows no machine.
+#![expect(
+    clippy::print_stdout,
+    reason = "a command line tool reports to its user"
+)]
 
-fn main() {}
+mod checks;
+mod codegen;
+mod command;
+mod counts;
+mod gate;
+mod layers;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything the gate runs, and end with `N passed, N failed`
+    #[command(alias = "ci")]
+    Test {
+        /// Run these layers only; repeat it or separate names by commas
+        #[arg(long, value_delimiter = ',', value_parser = layers::names())]
+        only: Vec<String>,
+    },
+    /// Generate proto/src/gen from proto/hanse/*.proto
+    Codegen,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let done = match Cli::parse().command {
+        Command::Test { only } => Ok(gate::run(&root, &only)),
+        Command::Codegen => codegen::write(&root).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository: the folder above this crate's.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

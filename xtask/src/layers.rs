@@ -1,0 +1,113 @@
+//! The layers of the gate, in their order: what is quick to tell comes first.
+
+use std::path::Path;
+
+use anyhow::Result;
+use clap::builder::PossibleValuesParser;
+
+use crate::checks;
+use crate::counts::Counts;
+use crate::setup::Need;
+
+/// One layer.
+pub(crate) struct Layer {
+    pub(crate) name: &'static str,
+    pub(crate) needs: &'static [Need],
+    pub(crate) run: fn(&Path) -> Result<Counts>,
+    /// Why the layer cannot be run at all in this checkout or on this machine, if so.
+    pub(crate) absent: fn(&Path) -> Option<&'static str>,
+}
+
+pub(crate) const LAYERS: [Layer; 13] = [
+    Layer {
+        name: "fmt",
+        needs: &[],
+        run: checks::fmt,
+        absent: never,
+    },
+    Layer {
+        name: "clippy",
+        needs: &[],
+        run: checks::clippy,
+        absent: never,
+    },
+    Layer {
+        name: "docs",
+        needs: &[],
+        run: checks::docs,
+        absent: never,
+    },
+    Layer {
+        name: "codegen",
+        needs: &[],
+        run: checks::codegen,
+        absent: never,
+    },
+    Layer {
+        name: "deny",
+        needs: &[],
+        run: checks::deny,
+        absent: checks::no_deny,
+    },
+    Layer {
+        name: "machete",
+        needs: &[],
+        run: checks::machete,
+        absent: checks::no_machete,
+    },
+    Layer {
+        name: "typos",
+        needs: &[],
+        run: checks::typos,
+        absent: checks::no_typos,
+    },
+    Layer {
+        name: "tests",
+        needs: &[],
+        run: checks::tests,
+        absent: never,
+    },
+    Layer {
+        name: "cql",
+        needs: &[Need::Java],
+        run: checks::cql,
+        absent: checks::no_cql,
+    },
+    Layer {
+        name: "kill",
+        needs: &[Need::Binary],
+        run: checks::kill,
+        absent: checks::no_kill,
+    },
+    Layer {
+        name: "blackbox",
+        needs: &[Need::Python, Need::Binary],
+        run: checks::blackbox_hanse,
+        absent: checks::no_blackbox,
+    },
+    Layer {
+        name: "blackbox-synapse",
+        needs: &[Need::Python],
+        run: checks::blackbox_synapse,
+        absent: checks::no_blackbox,
+    },
+    Layer {
+        name: "clients",
+        needs: &[Need::Python, Need::Node, Need::Binary],
+        run: checks::clients,
+        absent: checks::no_clients,
+    },
+];
+
+/// For the command line.
+pub(crate) fn names() -> PossibleValuesParser {
+    LAYERS
+        .iter()
+        .map(|layer| layer.name)
+        .collect::<Vec<_>>()
+        .into()
+}
+
+fn never(_: &Path) -> Option<&'static str> {
+    None
+}
