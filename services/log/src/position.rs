@@ -10,6 +10,8 @@ pub struct Position(i64);
 impl Position {
     /// Before every entry.
     pub const START: Self = Self(0);
+    /// Before backfilled history, too.
+    pub const BEGINNING: Self = Self(i64::MIN);
     /// After every entry.
     pub const END: Self = Self(i64::MAX);
     const INDEX_BITS: u32 = 16;

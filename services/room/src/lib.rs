@@ -22,6 +22,7 @@ mod rooms;
 mod rows;
 mod stripped;
 mod tables;
+mod typing;
 
 pub use create::NewRoom;
 pub use error::RoomError;
@@ -35,6 +36,7 @@ pub use redact::Redaction;
 pub use rooms::{NewEvent, RoomParts, Rooms, Sent};
 pub use rows::room_rows;
 pub use tables::{TransactionKey, tables};
+pub use typing::Typing;
 
 /// Events of one arrival bucket.
 pub(crate) const EVENTS_PER_BUCKET: i64 = 512;

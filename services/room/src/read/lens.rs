@@ -62,6 +62,11 @@ impl Lens {
             .unwrap_or(MembershipState::Leave)
     }
 
+    /// The reader's membership as of a position.
+    pub fn membership_at(&self, position: Position) -> MembershipState {
+        self.membership_before(Position::from_packed(position.packed().saturating_add(1)))
+    }
+
     /// The reader's membership now.
     pub fn membership(&self) -> MembershipState {
         self.membership_before(Position::END)

@@ -119,6 +119,36 @@ impl RoomReader {
         Ok(members)
     }
 
+    /// Some members whose membership is one of these, at most `limit`: a bounded look, however many
+    /// there are.
+    pub async fn some_members(
+        &self,
+        room_id: &RoomId,
+        memberships: &[&str],
+        limit: usize,
+    ) -> Result<Vec<StateAt>, StoreError> {
+        const LOOKED_AT_MAX: usize = 64;
+        let mut members = Vec::new();
+        for shard in 1..=MEMBER_SHARDS {
+            let partition = StateRow::partition(room_id.as_str(), shard);
+            let range = Range::all();
+            let page = self
+                .page(&ROOM_STATE, partition, range, Direction::Forward, LOOKED_AT_MAX)
+                .await?;
+            for row in &page.rows {
+                let member = StateAt::of(StateRow::read(row)?)?;
+                if member.membership.as_deref().is_some_and(|m| memberships.contains(&m)) {
+                    members.push(member);
+                }
+            }
+            if members.len() >= limit {
+                break;
+            }
+        }
+        members.truncate(limit);
+        Ok(members)
+    }
+
     /// Every value that a key has had up to a position, oldest first.
     pub async fn state_versions(
         &self,

@@ -26,6 +26,18 @@ pub struct UserRoom {
 }
 
 impl UserRoom {
+    /// From a membership entry as it was applied: `(membership, previous)`, and the event's id,
+    /// bucket and position. `None` if the id is none.
+    pub fn of_entry(
+        room_id: OwnedRoomId,
+        (membership, previous): (MembershipState, Option<MembershipState>),
+        (event_id, bucket, position): (&str, i64, Position),
+        stripped_state: Option<String>,
+    ) -> Option<Self> {
+        let event_id = OwnedEventId::try_from(event_id).ok()?;
+        Some(Self { room_id, membership, previous, position, event_id, stripped_state, bucket })
+    }
+
     fn of(row: UserRoomRow) -> Result<Self, StoreError> {
         let room_id = OwnedRoomId::try_from(row.room_id).map_err(|e| corrupt(&USER_ROOMS, e))?;
         let event_id = OwnedEventId::try_from(row.event_id).map_err(|e| corrupt(&USER_ROOMS, e))?;

@@ -1,0 +1,52 @@
+//! Events as one client sees them.
+
+use hanse_event::client::{self, Unsigned};
+use hanse_room::TimelineEvent;
+use ruma::{
+    Int, TransactionId,
+    events::{AnySyncStateEvent, AnySyncTimelineEvent},
+    serde::Raw,
+};
+
+use crate::{SyncError, ask::Ask, worker::Inner};
+
+impl Inner {
+    /// A timeline event: with the transaction id for the device that sent it, and with what a
+    /// state event replaced.
+    pub(crate) async fn present(
+        &self,
+        ask: &Ask,
+        event: &TimelineEvent,
+    ) -> Result<Raw<AnySyncTimelineEvent>, SyncError> {
+        let previous = match &event.previous_event_id {
+            Some(event_id) => self.rooms.event(event.pdu.room_id(), event_id).await?,
+            None => None,
+        };
+        let mut unsigned = Unsigned {
+            age: age(self.clock.now_ms(), event),
+            ..Unsigned::default()
+        }
+        .replacing(previous.as_ref().map(|previous| &previous.pdu));
+        let own = event.pdu.sender() == ask.user_id;
+        if let Some((device_id, txn_id)) = event.transaction.as_ref().filter(|_| own)
+            && device_id == ask.device_id.as_str()
+        {
+            unsigned.transaction_id = Some(<&TransactionId>::from(txn_id.as_str()));
+        }
+        Ok(client::sync_timeline_event(&event.pdu, &unsigned))
+    }
+}
+
+/// A state event outside of the timeline.
+pub(crate) fn state_event(now_ms: i64, event: &TimelineEvent) -> Raw<AnySyncStateEvent> {
+    let unsigned = Unsigned {
+        age: age(now_ms, event),
+        ..Unsigned::default()
+    };
+    client::sync_state_event(&event.pdu, &unsigned)
+}
+
+fn age(now_ms: i64, event: &TimelineEvent) -> Option<Int> {
+    let sent = i64::from(event.pdu.origin_server_ts().0);
+    Int::new((now_ms - sent).max(0))
+}

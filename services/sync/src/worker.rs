@@ -1,0 +1,218 @@
+//! The worker: follows every slot, knows who is online, and answers their requests.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use hanse_log::{Follower, SlotLogs};
+use hanse_room::{RoomReader, Typing};
+use hanse_runtime::{Clock, Tasks};
+use hanse_user::Users;
+use parking_lot::RwLock;
+use ruma::{
+    DeviceId, UserId,
+    api::client::sync::sync_events::v3::{Request, Response},
+};
+
+use crate::{
+    SyncError, ask::Ask, memory::Memory, seen::SeenMembers, token::TokenKey, unread::UnreadCache,
+};
+
+/// Longest that a request waits for something to happen.
+const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+/// How often those who went away are forgotten, and typing times out.
+const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+
+/// What the worker is built from.
+pub struct SyncParts {
+    /// The slots to follow.
+    pub logs: SlotLogs,
+    /// The rooms' archives.
+    pub rooms: RoomReader,
+    /// Users, for account data, filters and push rules.
+    pub users: Users,
+    /// Who is typing.
+    pub typing: Typing,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the follower runs; its soft token ends long polls.
+    pub tasks: Tasks,
+    /// The deployment's secret for tokens.
+    pub token_key: TokenKey,
+}
+
+/// Answers `/sync`. Clones are the same.
+#[derive(Clone)]
+pub struct SyncWorker {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) memory: RwLock<Memory>,
+    pub(crate) logs: SlotLogs,
+    pub(crate) rooms: RoomReader,
+    pub(crate) users: Users,
+    pub(crate) typing: Typing,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tasks: Tasks,
+    pub(crate) token_key: TokenKey,
+    pub(crate) unread: UnreadCache,
+    pub(crate) seen_members: SeenMembers,
+}
+
+impl fmt::Debug for SyncWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncWorker").finish_non_exhaustive()
+    }
+}
+
+impl SyncWorker {
+    /// Starts following.
+    pub fn start(parts: SyncParts) -> Self {
+        let SyncParts {
+            logs,
+            rooms,
+            users,
+            typing,
+            clock,
+            tasks,
+            token_key,
+        } = parts;
+        let follower = logs.follow();
+        let memory = RwLock::new(Memory::new(follower.positions(), logs.map()));
+        let (unread, seen_members) = (UnreadCache::default(), SeenMembers::default());
+        let inner = Arc::new(Inner {
+            memory,
+            logs,
+            rooms,
+            users,
+            typing,
+            clock,
+            tasks,
+            token_key,
+            unread,
+            seen_members,
+        });
+        inner
+            .tasks
+            .spawn_critical("sync-follow", follow(Arc::clone(&inner), follower));
+        inner.tasks.spawn("sync-sweep", sweep(Arc::clone(&inner)));
+        inner
+            .tasks
+            .spawn("sync-typing", wake_for_typing(Arc::clone(&inner)));
+        Self { inner }
+    }
+
+    /// `GET /_matrix/client/v3/sync` ([spec]) for one device.
+    ///
+    /// [spec]: https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3sync
+    pub async fn sync(
+        &self,
+        user_id: &UserId,
+        device_id: &DeviceId,
+        request: Request,
+    ) -> Result<Response, SyncError> {
+        let timeout = request.timeout.unwrap_or_default().min(TIMEOUT_MAX);
+        let ask = Ask::of(&self.inner, user_id, device_id, request).await?;
+        let deadline = tokio::time::sleep(timeout);
+        tokio::pin!(deadline);
+        let user = self.inner.enter(user_id).await?;
+        loop {
+            let awake = user.wake.notified();
+            tokio::pin!(awake);
+            // From here on nothing is missed while the answer is built.
+            awake.as_mut().enable();
+            let answer = self.inner.answer(&ask).await?;
+            if !answer.is_empty() || !ask.waits() {
+                return Ok(answer.response);
+            }
+            tokio::select! {
+                () = &mut awake => {}
+                () = &mut deadline => return Ok(answer.response),
+                () = self.inner.tasks.soft().cancelled() => return Ok(ask.same_again()),
+            }
+        }
+    }
+
+    /// The position in a room at which a sync token of this user stands.
+    pub fn position_of(
+        &self,
+        user_id: &UserId,
+        token: &str,
+        room_id: &ruma::RoomId,
+    ) -> Result<hanse_log::Position, SyncError> {
+        let token = self.inner.token_key.read(token, user_id)?;
+        let slot = self.inner.logs.slot_of(room_id.as_str());
+        Ok(token
+            .slots
+            .get(&slot)
+            .copied()
+            .unwrap_or(hanse_log::Position::START))
+    }
+}
+
+impl Inner {
+    /// Marks the user as online, and makes sure that their rooms are in memory.
+    async fn enter(&self, user_id: &UserId) -> Result<Arc<crate::online::OnlineUser>, SyncError> {
+        let (user, load) = self
+            .memory
+            .write()
+            .online
+            .enter(user_id, self.clock.monotonic());
+        if load {
+            let rooms = self.rooms.user_rooms(user_id).await?;
+            let changed = self.memory.write().online.loaded(user_id, rooms);
+            for room_id in changed {
+                if let Some(room) = self.rooms.user_room(user_id, &room_id).await? {
+                    self.memory.write().online.set_room(user_id, room);
+                }
+            }
+        }
+        Ok(user)
+    }
+}
+
+async fn follow(inner: Arc<Inner>, mut follower: Follower) {
+    let soft = inner.tasks.soft().clone();
+    loop {
+        let next = tokio::select! {
+            next = follower.next() => next,
+            () = soft.cancelled() => return,
+        };
+        match next {
+            Ok(Some(batch)) => {
+                inner.users.observe(&batch);
+                let awake = inner.memory.write().take(&batch);
+                for user in awake {
+                    user.wake.notify_waiters();
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                tracing::warn!(%error, "following the log failed");
+                tokio::time::sleep(SWEEP_PERIOD).await;
+            }
+        }
+    }
+}
+
+async fn sweep(inner: Arc<Inner>) {
+    let mut period = tokio::time::interval(SWEEP_PERIOD);
+    let soft = inner.tasks.soft().clone();
+    while soft.run_until_cancelled(period.tick()).await.is_some() {
+        inner.typing.sweep();
+        inner.memory.write().online.sweep(inner.clock.monotonic());
+    }
+}
+
+async fn wake_for_typing(inner: Arc<Inner>) {
+    let mut notices = inner.typing.subscribe();
+    let soft = inner.tasks.soft().clone();
+    while let Some(notice) = soft.run_until_cancelled(notices.recv()).await {
+        // Behind: the next request of each user sees it all the same.
+        let Ok(room_id) = notice else { continue };
+        let mut awake = Vec::new();
+        inner.memory.read().online.listeners(&room_id, &mut awake);
+        for user in awake {
+            user.wake.notify_waiters();
+        }
+    }
+}
