@@ -188,6 +188,7 @@ class Client:
 
     def sync_when(self, check, since=None, wait_s=WAIT_S, **params):
         """Repeats the same sync request until `check(answer)` holds; that answer."""
+
         def attempt():
             answer = self.sync(since, **params)
             return answer if check(answer) else None
@@ -259,6 +260,7 @@ def room_of(*users, preset="private_chat", **body):
 
 # What a sync answer holds
 
+
 def joined(sync, room):
     return sync.get("rooms", {}).get("join", {}).get(room)
 
@@ -290,8 +292,15 @@ def bodies(events):
 
 def find(events, kind, key=None):
     """The last event of a type (and state key), or None."""
-    matches = [e for e in events if e["type"] == kind and (key is None or e.get("state_key") == key)]
+    matches = [
+        e for e in events if e["type"] == kind and (key is None or e.get("state_key") == key)
+    ]
     return matches[-1] if matches else None
+
+
+def sync_limit(n):
+    """A filter for timelines of at most n events."""
+    return {"room": {"timeline": {"limit": n}}}
 
 
 def has_event(room, event_id):

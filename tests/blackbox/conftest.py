@@ -18,7 +18,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.target = config.getoption("--target") or default_target()
     config.addinivalue_line(
-        "markers", "synapse_differs(text): Synapse fails this; the text is the specification's",
+        "markers",
+        "synapse_differs(text): Synapse fails this; the text is the specification's",
     )
 
 

@@ -27,14 +27,14 @@ NEEDS_TOKEN = [
 
 @pytest.mark.parametrize("method, path", NEEDS_TOKEN)
 def test_missing_token(anonymous, method, path):
-    """"Using access tokens": 401 M_MISSING_TOKEN "No access token was specified"."""
+    """Section "Using access tokens": 401 M_MISSING_TOKEN "No access token was specified"."""
     body = None if method == "GET" else {}
     fails(anonymous.call(method, path, json=body), 401, "M_MISSING_TOKEN")
 
 
 @pytest.mark.parametrize("method, path", NEEDS_TOKEN)
 def test_unknown_token(http, method, path):
-    """"Using access tokens": 401 M_UNKNOWN_TOKEN for a token that was never given."""
+    """Section "Using access tokens": 401 M_UNKNOWN_TOKEN for a token that was never given."""
     body = None if method == "GET" else {}
     stranger = Client(http, {"access_token": "never-given"})
     answer = fails(stranger.call(method, path, json=body), 401, "M_UNKNOWN_TOKEN")
@@ -43,15 +43,18 @@ def test_unknown_token(http, method, path):
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic YTpi", "nonsense"])
 def test_malformed_authorization(anonymous, header):
-    """"Using access tokens": anything but `Bearer <token>` is no token."""
+    """Section "Using access tokens": anything but `Bearer <token>` is no token."""
     response = anonymous.get("/account/whoami", headers={"Authorization": header.strip() or "x"})
     fails(response, 401, {"M_MISSING_TOKEN", "M_UNKNOWN_TOKEN"})
 
 
 def test_truncated_token(http, alice):
     """A token cut by its last character is unknown."""
-    fails(Client(http, {"access_token": alice.token[:-1]}).get("/account/whoami"),
-          401, "M_UNKNOWN_TOKEN")
+    fails(
+        Client(http, {"access_token": alice.token[:-1]}).get("/account/whoami"),
+        401,
+        "M_UNKNOWN_TOKEN",
+    )
 
 
 def test_whoami(alice):
@@ -107,14 +110,16 @@ def test_login_with_refresh_token(alice):
 def test_refresh_gives_a_new_access_token(http, alice):
     """POST /refresh: a new token for the same user and device."""
     session = alice.login_again(refresh_token=True)
-    body = ok(Client(http).post("/refresh", json={"refresh_token": session.account["refresh_token"]}))
+    body = ok(
+        Client(http).post("/refresh", json={"refresh_token": session.account["refresh_token"]})
+    )
     assert body["access_token"] != session.token
     whoami = ok(Client(http, body).get("/account/whoami"))
     assert (whoami["user_id"], whoami["device_id"]) == (alice.user_id, session.device_id)
 
 
 def test_using_the_new_token_ends_the_old_refresh_token(http, alice):
-    """"Refreshing access tokens": the old one is revoked once the new access token is used."""
+    """Section "Refreshing access tokens": the old one is revoked once the new access token is used."""
     session = alice.login_again(refresh_token=True)
     old = {"refresh_token": session.account["refresh_token"]}
     new = ok(Client(http).post("/refresh", json=old))
@@ -123,7 +128,7 @@ def test_using_the_new_token_ends_the_old_refresh_token(http, alice):
 
 
 def test_refresh_may_be_repeated_until_the_new_token_is_used(http, alice):
-    """"Refreshing access tokens": a client that lost the answer can ask again."""
+    """Section "Refreshing access tokens": a client that lost the answer can ask again."""
     session = alice.login_again(refresh_token=True)
     old = {"refresh_token": session.account["refresh_token"]}
     ok(Client(http).post("/refresh", json=old))
@@ -148,7 +153,7 @@ def test_unknown_refresh_token(http, token):
 
 
 def test_refresh_token_is_no_access_token(http, alice):
-    """"Refreshing access tokens": the two kinds are not interchangeable."""
+    """Section "Refreshing access tokens": the two kinds are not interchangeable."""
     session = alice.login_again(refresh_token=True)
     as_access = Client(http, {"access_token": session.account["refresh_token"]})
     fails(as_access.get("/account/whoami"), 401, "M_UNKNOWN_TOKEN")
@@ -160,7 +165,9 @@ def test_logout_ends_the_refresh_token(http, alice):
     """POST /logout: the session's refresh token ends with it."""
     session = alice.login_again(refresh_token=True)
     ok(session.post("/logout"))
-    response = Client(http).post("/refresh", json={"refresh_token": session.account["refresh_token"]})
+    response = Client(http).post(
+        "/refresh", json={"refresh_token": session.account["refresh_token"]}
+    )
     assert response.status_code in {401, 403}
 
 

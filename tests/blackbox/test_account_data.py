@@ -32,7 +32,9 @@ def test_replaced(alice):
 def test_never_set(alice):
     """GET .../account_data/{type}: 404 M_NOT_FOUND."""
     fails(alice.get(GLOBAL, alice.user_id, "org.test.absent"), 404, "M_NOT_FOUND")
-    fails(alice.get(ROOM, alice.user_id, alice.create_room(), "org.test.absent"), 404, "M_NOT_FOUND")
+    fails(
+        alice.get(ROOM, alice.user_id, alice.create_room(), "org.test.absent"), 404, "M_NOT_FOUND"
+    )
 
 
 def test_of_somebody_else(alice, bob):
@@ -44,8 +46,11 @@ def test_of_somebody_else(alice, bob):
 @pytest.mark.parametrize("kind", ["m.push_rules", "m.fully_read"])
 def test_kinds_that_the_server_keeps(alice, kind):
     """PUT .../account_data/{type}: 405 M_BAD_JSON for m.fully_read and m.push_rules."""
-    path = (GLOBAL, alice.user_id, kind) if kind == "m.push_rules" else (
-        ROOM, alice.user_id, alice.create_room(), kind)
+    path = (
+        (GLOBAL, alice.user_id, kind)
+        if kind == "m.push_rules"
+        else (ROOM, alice.user_id, alice.create_room(), kind)
+    )
     fails(alice.put(*path, json={}), 405, "M_BAD_JSON")
 
 
@@ -63,7 +68,10 @@ def test_room_data_reaches_sync(alice):
     room = alice.create_room()
     since = alice.token_after(room, alice.send(room))
     ok(alice.put(ROOM, alice.user_id, room, "org.test.config", json={"n": 1}))
-    found = lambda s: account_data(joined(s, room), "org.test.config")
+
+    def found(s):
+        return account_data(joined(s, room), "org.test.config")
+
     assert found(alice.sync_when(found, since)) == {"n": 1}
 
 
@@ -76,7 +84,7 @@ def test_first_sync_has_all(alice):
 
 
 def test_others_do_not_see_it(alice, bob):
-    """"Client Config": account data is private."""
+    """Section "Client Config": account data is private."""
     room = room_of(alice, bob)
     ok(alice.put(ROOM, alice.user_id, room, "org.test.config", json={"secret": True}))
     alice.sync_when(lambda s: account_data(joined(s, room), "org.test.config"))
@@ -97,6 +105,7 @@ def test_no_object(alice):
 
 
 # Tags
+
 
 def tags(user, room):
     return ok(user.get("/user/{}/rooms/{}/tags", user.user_id, room))["tags"]
@@ -133,12 +142,15 @@ def test_tags_reach_sync(alice):
     room = alice.create_room()
     since = alice.token_after(room, alice.send(room))
     put_tag(alice, room, "m.lowpriority", order=0.5)
-    found = lambda s: account_data(joined(s, room), "m.tag")
+
+    def found(s):
+        return account_data(joined(s, room), "m.tag")
+
     assert found(alice.sync_when(found, since)) == {"tags": {"m.lowpriority": {"order": 0.5}}}
 
 
 def test_tags_are_private(alice, bob):
-    """"Room Tagging": each user has their own."""
+    """Section "Room Tagging": each user has their own."""
     room = room_of(alice, bob)
     put_tag(alice, room, "u.mine")
     assert tags(bob, room) == {}

@@ -66,7 +66,9 @@ def test_deactivate_ends_the_account(http, alice):
     """POST /account/deactivate: id_server_unbind_result is required; no login after it."""
     assert ok(deactivate(alice))["id_server_unbind_result"] in {"success", "no-support"}
     fails(alice.get("/account/whoami"), 401, "M_UNKNOWN_TOKEN")
-    fails(try_login(http, alice.user_id, alice.password), 403, {"M_FORBIDDEN", "M_USER_DEACTIVATED"})
+    fails(
+        try_login(http, alice.user_id, alice.password), 403, {"M_FORBIDDEN", "M_USER_DEACTIVATED"}
+    )
 
 
 def test_deactivated_name_stays_taken(http, alice):
@@ -104,7 +106,7 @@ def test_openid_token(alice):
 
 
 def test_openid_token_is_no_access_token(http, alice):
-    """"OpenID": the token identifies a user and gives no access."""
+    """Section "OpenID": the token identifies a user and gives no access."""
     body = ok(alice.post("/user/{}/openid/request_token", alice.user_id))
     fails(Client(http, body).get("/account/whoami"), 401, "M_UNKNOWN_TOKEN")
 

@@ -11,8 +11,15 @@ JSON_HEADERS = {"Content-Type": "application/json"}
 
 def send_raw(user, room, text, **options):
     """Sends a message whose body is given byte by byte."""
-    return user.put("/rooms/{}/send/{}/{}", room, "org.test.raw", unique("t"),
-                    content=text, headers=JSON_HEADERS, **options)
+    return user.put(
+        "/rooms/{}/send/{}/{}",
+        room,
+        "org.test.raw",
+        unique("t"),
+        content=text,
+        headers=JSON_HEADERS,
+        **options,
+    )
 
 
 def message_count(user, room):
@@ -33,7 +40,7 @@ UNKNOWN_PATHS = [
 
 @pytest.mark.parametrize("path", UNKNOWN_PATHS)
 def test_unknown_endpoint(alice, path):
-    """"Common error codes", M_UNRECOGNIZED: 404 if the endpoint is not implemented."""
+    """Section "Common error codes", M_UNRECOGNIZED: 404 if the endpoint is not implemented."""
     fails(alice.get(path, prefix=""), 404, "M_UNRECOGNIZED")
 
 
@@ -49,7 +56,7 @@ WRONG_METHODS = [
 
 @pytest.mark.parametrize("method, path", WRONG_METHODS)
 def test_wrong_method(alice, method, path):
-    """"Common error codes", M_UNRECOGNIZED: 405 if the endpoint has other methods."""
+    """Section "Common error codes", M_UNRECOGNIZED: 405 if the endpoint has other methods."""
     fails(alice.call(method, path), 405, "M_UNRECOGNIZED")
 
 
@@ -64,7 +71,7 @@ PREFLIGHT = {
 
 @pytest.mark.parametrize("path", ["/sync", "/login", "/rooms/!a:b/send/m.room.message/1"])
 def test_preflight(anonymous, path):
-    """"Web Browser Clients": OPTIONS needs no token and allows every origin."""
+    """Section "Web Browser Clients": OPTIONS needs no token and allows every origin."""
     response = anonymous.call("OPTIONS", path, headers=PREFLIGHT)
     assert response.status_code in {200, 204}
     assert response.headers["Access-Control-Allow-Origin"] == "*"
@@ -75,25 +82,25 @@ def test_preflight(anonymous, path):
 
 
 def test_cross_origin_headers_on_answers(alice):
-    """"Web Browser Clients": the headers are on all requests."""
+    """Section "Web Browser Clients": the headers are on all requests."""
     assert alice.get("/account/whoami").headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.parametrize("path", ["/account/whoami", "/nonsense"])
 def test_cross_origin_headers_on_errors(anonymous, path):
-    """"Web Browser Clients": the headers are on errors, too, or browsers hide the reason."""
+    """Section "Web Browser Clients": the headers are on errors, too, or browsers hide the reason."""
     response = anonymous.get(path, headers={"Origin": "https://client.example"})
     assert response.status_code in {401, 404}
     assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
 def test_answers_are_json(alice):
-    """"API Standards": Content-Type: application/json."""
+    """Section "API Standards": Content-Type: application/json."""
     assert alice.get("/account/whoami").headers["Content-Type"].startswith("application/json")
 
 
 def test_request_without_a_content_type(alice):
-    """"API Standards": servers do not depend on the request's Content-Type."""
+    """Section "API Standards": servers do not depend on the request's Content-Type."""
     room = alice.create_room()
     response = alice.put("/rooms/{}/send/{}/{}", room, "org.test.raw", "t", content=b'{"a":1}')
     assert ok(response)["event_id"]
@@ -101,19 +108,29 @@ def test_request_without_a_content_type(alice):
 
 @pytest.mark.parametrize("prefix", ["/_matrix/client/r0", V3])
 def test_v3_is_the_prefix(alice, prefix):
-    """"API Versions": v3; r0 is the old name, which a server may still answer."""
+    """Section "API Versions": v3; r0 is the old name, which a server may still answer."""
     response = alice.get("/account/whoami", prefix=prefix)
     assert response.status_code == 200 or (prefix != V3 and response.status_code == 404)
 
 
 # Bodies that are not JSON, or not the right JSON
 
-NOT_JSON = ["", "{", '{"a": 1', "nonsense", "{'a': 1}", '{"a": }', "\x00", '{"a":1}}', '{"a": "\ud800"}']
+NOT_JSON = [
+    "",
+    "{",
+    '{"a": 1',
+    "nonsense",
+    "{'a': 1}",
+    '{"a": }',
+    "\x00",
+    '{"a":1}}',
+    '{"a": "\ud800"}',
+]
 
 
 @pytest.mark.parametrize("text", NOT_JSON, ids=repr)
 def test_not_json(alice, text):
-    """"Common error codes", M_NOT_JSON: "Request did not contain valid JSON"."""
+    """Section "Common error codes", M_NOT_JSON: "Request did not contain valid JSON"."""
     room = alice.create_room()
     raw = text.encode("utf-8", "surrogatepass")
     fails(send_raw(alice, room, raw), 400, "M_NOT_JSON")
@@ -122,7 +139,7 @@ def test_not_json(alice, text):
 
 @pytest.mark.parametrize("raw", [b'{"a": "\xff"}', b"\xfe\xff\x00{", b'{"\xc3\x28": 1}'])
 def test_not_utf8(alice, raw):
-    """"API Standards": JSON is encoded as UTF-8."""
+    """Section "API Standards": JSON is encoded as UTF-8."""
     room = alice.create_room()
     fails(send_raw(alice, room, raw), 400, "M_NOT_JSON")
     assert message_count(alice, room) == 0
@@ -144,10 +161,20 @@ def test_numbers_that_json_does_not_have(alice, literal):
 
 
 # Python reads it as an infinity.
-BEYOND_DOUBLE = pytest.param("1e400", marks=pytest.mark.synapse_differs(
-    "Canonical JSON: numbers are integers within [-(2^53)+1, (2^53)-1]; a client's mistake is a 4xx",
-))
-BAD_NUMBERS = ["1.5", "-0.1", "9007199254740992", "-9007199254740992", "1" + "0" * 20, BEYOND_DOUBLE]
+BEYOND_DOUBLE = pytest.param(
+    "1e400",
+    marks=pytest.mark.synapse_differs(
+        "Canonical JSON: numbers are integers within [-(2^53)+1, (2^53)-1]",
+    ),
+)
+BAD_NUMBERS = [
+    "1.5",
+    "-0.1",
+    "9007199254740992",
+    "-9007199254740992",
+    "1" + "0" * 20,
+    BEYOND_DOUBLE,
+]
 
 
 @pytest.mark.parametrize("number", BAD_NUMBERS)
@@ -187,13 +214,23 @@ def test_deep_json(alice):
 def test_deep_json_in_account_data(alice):
     """The same where the body is no event."""
     depth = 100_000
-    response = alice.put("/user/{}/account_data/org.test", alice.user_id,
-                         content='{"a":' * depth + "1" + "}" * depth)
+    response = alice.put(
+        "/user/{}/account_data/org.test", alice.user_id, content='{"a":' * depth + "1" + "}" * depth
+    )
     assert 400 <= response.status_code < 500
     fails(alice.get("/user/{}/account_data/org.test", alice.user_id), 404, "M_NOT_FOUND")
 
 
-UNICODE = ["plain", "ünïcödé", "日本語", "😀👩‍👩‍👧", "quote\" back\\slash", "\u0001\u001f", "\u2028\u2029", "tab\tnew\nline"]
+UNICODE = [
+    "plain",
+    "ünïcödé",
+    "日本語",
+    "😀👩‍👩‍👧",
+    'quote" back\\slash',
+    "\u0001\u001f",
+    "\u2028\u2029",
+    "tab\tnew\nline",
+]
 
 
 @pytest.mark.parametrize("text", UNICODE, ids=repr)
@@ -224,29 +261,30 @@ def test_duplicate_keys_do_not_break_anything(alice):
 
 # Sizes
 
+
 def test_event_over_64_kib(alice):
-    """"Size limits": the complete event MUST NOT be larger than 65536 bytes; M_TOO_LARGE."""
+    """Section "Size limits": the complete event MUST NOT be larger than 65536 bytes; M_TOO_LARGE."""
     room = alice.create_room()
     fails(alice.try_send(room, {"body": "x" * 66_000}, "org.test.raw"), 413, "M_TOO_LARGE")
     assert message_count(alice, room) == 0
 
 
 def test_event_below_64_kib(alice):
-    """"Size limits": 60,000 bytes of content are fine."""
+    """Section "Size limits": 60,000 bytes of content are fine."""
     room = alice.create_room()
     event_id = alice.send(room, {"body": "x" * 60_000}, "org.test.raw")
     assert len(alice.event(room, event_id)["content"]["body"]) == 60_000
 
 
 def test_size_is_counted_in_bytes(alice):
-    """"Size limits": of the event as canonical JSON, in UTF-8; 30,000 emoji are 120,000 bytes."""
+    """Section "Size limits": of the event as canonical JSON, in UTF-8; 30,000 emoji are 120,000 bytes."""
     room = alice.create_room()
     fails(alice.try_send(room, {"body": "😀" * 30_000}, "org.test.raw"), 413, "M_TOO_LARGE")
 
 
 @pytest.mark.parametrize("part", ["type", "state_key"])
 def test_long_type_or_state_key(alice, part):
-    """"Size limits": `type` and `state_key` MUST NOT exceed 255 bytes."""
+    """Section "Size limits": `type` and `state_key` MUST NOT exceed 255 bytes."""
     room = alice.create_room()
     kind, key = ("t" * 256, "") if part == "type" else ("org.test", "k" * 256)
     response = alice.try_set_state(room, kind, {}, key)
@@ -255,7 +293,7 @@ def test_long_type_or_state_key(alice, part):
 
 @pytest.mark.parametrize("part", ["type", "state_key"])
 def test_longest_type_or_state_key(alice, part):
-    """"Size limits": 255 bytes are allowed."""
+    """Section "Size limits": 255 bytes are allowed."""
     room = alice.create_room()
     kind, key = ("t" * 255, "") if part == "type" else ("org.test", "k" * 255)
     alice.set_state(room, kind, {"n": 1}, key)
@@ -295,7 +333,7 @@ def test_identifiers_of_the_wrong_kind(alice, method, path):
 
 
 def test_unknown_query_parameters_are_ignored(alice):
-    """"API Standards": extra parameters do no harm."""
+    """Section "API Standards": extra parameters do no harm."""
     assert ok(alice.get("/account/whoami", params={"org.test": "x", "ts": "1"}))
 
 
@@ -307,7 +345,7 @@ def test_one_bad_request_does_not_end_the_connection(http):
 
 
 def test_answers_hold_the_errors_format(anonymous):
-    """"Standard error response": `errcode` and `error`, as a JSON object."""
+    """Section "Standard error response": `errcode` and `error`, as a JSON object."""
     response = anonymous.get("/account/whoami")
     body = json.loads(response.content)
     assert set(body) >= {"errcode", "error"}

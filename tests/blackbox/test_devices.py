@@ -26,8 +26,9 @@ def test_unknown_device(alice):
 def test_devices_of_others_are_unknown(alice, bob):
     """GET and PUT /devices/{deviceId}: only the caller's own devices exist."""
     fails(alice.get("/devices/{}", bob.device_id), 404, "M_NOT_FOUND")
-    fails(alice.put("/devices/{}", bob.device_id, json={"display_name": "mine"}),
-          404, "M_NOT_FOUND")
+    fails(
+        alice.put("/devices/{}", bob.device_id, json={"display_name": "mine"}), 404, "M_NOT_FOUND"
+    )
 
 
 def test_rename(alice):

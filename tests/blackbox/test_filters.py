@@ -3,7 +3,16 @@
 import pytest
 
 from client import (
-    account_data, bodies, ephemeral, fails, find, joined, ok, room_of, state_of, timeline,
+    account_data,
+    bodies,
+    ephemeral,
+    fails,
+    find,
+    joined,
+    ok,
+    room_of,
+    state_of,
+    timeline,
 )
 
 ROOM_FILTER = {"room": {"timeline": {"limit": 1}}}
@@ -161,7 +170,10 @@ def test_ephemeral_types(alice, bob, room):
     """RoomFilter `ephemeral`: which ephemeral events to include."""
     last = alice.send(room)
     ok(bob.post("/rooms/{}/receipt/m.read/{}", room, last))
-    bob_read = lambda s: ephemeral(joined(s, room), "m.receipt")
+
+    def bob_read(s):
+        return ephemeral(joined(s, room), "m.receipt")
+
     alice.sync_when(bob_read)
     definition = {"room": {"ephemeral": {"not_types": ["m.receipt"]}}}
     assert not bob_read(alice.sync(filter=definition))
@@ -169,8 +181,10 @@ def test_ephemeral_types(alice, bob, room):
 
 def test_event_fields(alice, room):
     """Filter `event_fields`: dotted paths of the fields to include."""
-    definition = {"event_fields": ["type", "content.body", "event_id"],
-                  "room": {"timeline": {"types": ["m.room.message"]}}}
+    definition = {
+        "event_fields": ["type", "content.body", "event_id"],
+        "room": {"timeline": {"types": ["m.room.message"]}},
+    }
     sync = alice.sync_when(lambda s: timeline(joined(s, room)), filter=definition)
     events = timeline(joined(sync, room))
     assert bodies(events) == ["from alice", "from bob"]

@@ -26,7 +26,7 @@ VISIBLE_TO_LATE_JOINERS = [
 
 @pytest.mark.parametrize("visibility, expected", VISIBLE_TO_LATE_JOINERS)
 def test_late_joiner_in_messages(alice, bob, visibility, expected):
-    """"Room History Visibility": what one who joins later sees of the time before."""
+    """Section "Room History Visibility": what one who joins later sees of the time before."""
     room = room_with(alice, visibility)
     alice.send(room, "before")
     bob.join(room)
@@ -44,11 +44,14 @@ def test_late_joiner_in_sync(alice, bob, visibility, expected):
     assert bodies(timeline(part)) == expected
 
 
-@pytest.mark.parametrize("visibility, expected", [
-    ("shared", ["early", "invited", "joined"]),
-    ("invited", ["invited", "joined"]),
-    ("joined", ["joined"]),
-])
+@pytest.mark.parametrize(
+    "visibility, expected",
+    [
+        ("shared", ["early", "invited", "joined"]),
+        ("invited", ["invited", "joined"]),
+        ("joined", ["joined"]),
+    ],
+)
 def test_time_between_invite_and_join(alice, bob, visibility, expected):
     """`invited`: "accessible to newly joined members from the point they were invited"."""
     room = room_with(alice, visibility)
@@ -62,7 +65,7 @@ def test_time_between_invite_and_join(alice, bob, visibility, expected):
 
 @pytest.mark.parametrize("visibility", ["shared", "invited", "joined"])
 def test_ex_member_sees_nothing_newer(alice, bob, visibility):
-    """"Room History Visibility": after leaving, later events are out of sight."""
+    """Section "Room History Visibility": after leaving, later events are out of sight."""
     room = room_with(alice, visibility)
     bob.join(room)
     alice.send(room, "while in")
@@ -75,7 +78,7 @@ def test_ex_member_sees_nothing_newer(alice, bob, visibility):
 
 @pytest.mark.parametrize("visibility", ["shared", "invited", "joined"])
 def test_never_a_member(alice, bob, visibility):
-    """"Room History Visibility": one who never joined sees nothing."""
+    """Section "Room History Visibility": one who never joined sees nothing."""
     room = room_with(alice, visibility)
     event_id = alice.send(room, "hidden")
     fails(bob.get("/rooms/{}/messages", room, params={"dir": "b"}), 403, "M_FORBIDDEN")
@@ -102,7 +105,7 @@ def test_invited_user_sees_no_history_yet(alice, bob):
 
 
 def test_setting_counts_at_the_time_of_the_event(alice, bob):
-    """"These options are applied at the point an event is sent"."""
+    """Section "These options are applied at the point an event is sent"."""
     room = room_with(alice, "joined")
     alice.send(room, "private")
     alice.set_state(room, "m.room.history_visibility", {"history_visibility": "shared"})
@@ -122,7 +125,7 @@ def test_context_shows_only_the_visible(alice, bob):
 
 
 def test_unknown_value_means_shared(alice, bob):
-    """"if the value is not understood, the visibility is assumed to be shared"."""
+    """Section "if the value is not understood, the visibility is assumed to be shared"."""
     room = alice.create_room(preset="public_chat")
     response = alice.try_set_state(room, "m.room.history_visibility", {"history_visibility": "odd"})
     if response.status_code == 200:

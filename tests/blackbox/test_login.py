@@ -21,7 +21,7 @@ def test_password_login_gives_a_working_session(http, alice):
 
 @pytest.mark.parametrize("form", ["localpart", "user_id"])
 def test_identifier_takes_localpart_or_full_id(http, alice, form):
-    """"Identifier types", m.id.user: "The fully qualified user ID or just local part"."""
+    """Section "Identifier types", m.id.user: "The fully qualified user ID or just local part"."""
     assert login(http, getattr(alice, form), alice.password).user_id == alice.user_id
 
 
@@ -48,8 +48,11 @@ def test_user_of_another_server(http, alice):
 
 def test_unknown_login_type(anonymous):
     """POST /login: 400 "Part of the request was invalid", e.g. an unknown login type."""
-    fails(anonymous.post("/login", json={"type": "m.login.nonsense"}), 400,
-          {"M_UNKNOWN", "M_UNRECOGNIZED", "M_INVALID_PARAM"})
+    fails(
+        anonymous.post("/login", json={"type": "m.login.nonsense"}),
+        400,
+        {"M_UNKNOWN", "M_UNRECOGNIZED", "M_INVALID_PARAM"},
+    )
 
 
 def test_missing_type(anonymous):
@@ -80,14 +83,14 @@ def test_display_name_of_an_existing_device_stays(alice):
 
 
 def test_two_sessions_have_different_tokens(alice):
-    """"Relationship between access tokens and devices": one token per device."""
+    """Section "Relationship between access tokens and devices": one token per device."""
     first, second = alice.login_again(), alice.login_again()
     assert first.token != second.token
     assert first.device_id != second.device_id
 
 
 def test_token_in_the_authorization_header_and_query(http, alice):
-    """"Using access tokens": Bearer header; the query parameter is deprecated (v1.11)."""
+    """Section "Using access tokens": Bearer header; the query parameter is deprecated (v1.11)."""
     assert ok(alice.get("/account/whoami"))["user_id"] == alice.user_id
     response = Client(http).get("/account/whoami", params={"access_token": alice.token})
     assert response.status_code in {200, 401}

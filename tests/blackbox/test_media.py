@@ -17,7 +17,7 @@ def upload(user, data, content_type="text/plain", **params):
 def split(uri):
     """The server name and media id of an mxc URI."""
     assert uri.startswith("mxc://")
-    return uri[len("mxc://"):].split("/")
+    return uri[len("mxc://") :].split("/")
 
 
 def test_upload_and_download(alice, bob):
@@ -40,7 +40,7 @@ def test_file_name_comes_back(alice):
 
 
 def test_active_content_is_an_attachment(alice):
-    """"Serving inline content": anything but safe types is an attachment, under a strict policy."""
+    """Section "Serving inline content": unsafe types are attachments, under a strict policy."""
     uri = ok(upload(alice, b"<script></script>", "text/html"))["content_uri"]
     response = alice.get("/media/download/{}/{}", *split(uri), prefix=V1)
     assert response.headers["Content-Disposition"].startswith("attachment")
@@ -81,8 +81,11 @@ def test_upload_over_the_limit(alice):
 def test_create_then_upload(alice):
     """POST /_matrix/media/v1/create and PUT /_matrix/media/v3/upload/{server}/{id}."""
     uri = ok(alice.post("/create", prefix="/_matrix/media/v1"))["content_uri"]
-    fails(alice.get("/media/download/{}/{}", *split(uri), prefix=V1,
-                    params={"timeout_ms": "10"}), 504, "M_NOT_YET_UPLOADED")
+    fails(
+        alice.get("/media/download/{}/{}", *split(uri), prefix=V1, params={"timeout_ms": "10"}),
+        504,
+        "M_NOT_YET_UPLOADED",
+    )
     path = ("/upload/{}/{}", *split(uri))
     ok(alice.put(*path, content=b"late", prefix=MEDIA))
     response = alice.get("/media/download/{}/{}", *split(uri), prefix=V1)

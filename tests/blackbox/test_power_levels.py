@@ -76,8 +76,14 @@ def test_own_level_can_be_lowered(alice, room):
 
 def test_no_level_above_ones_own(alice, bob, room):
     """Auth rules: nothing is set to, or changed from, a level above one's own."""
-    ok(change(alice, room, users={alice.user_id: 100, bob.user_id: 60},
-              events={"m.room.power_levels": 50}))
+    ok(
+        change(
+            alice,
+            room,
+            users={alice.user_id: 100, bob.user_id: 60},
+            events={"m.room.power_levels": 50},
+        )
+    )
     fails(change(bob, room, ban=61), 403, "M_FORBIDDEN")
     ok(change(bob, room, ban=60))
 
@@ -98,9 +104,16 @@ def test_kick_and_ban_levels(alice, bob, carol, action):
     ok(bob.post("/rooms/{}/" + action, room, json={"user_id": carol.user_id}))
 
 
-@pytest.mark.parametrize("levels", [
-    {"users_default": "50"}, {"users_default": 1.5}, {"users": {"not-a-user": 5}}, {"events": []},
-], ids=str)
+@pytest.mark.parametrize(
+    "levels",
+    [
+        {"users_default": "50"},
+        {"users_default": 1.5},
+        {"users": {"not-a-user": 5}},
+        {"events": []},
+    ],
+    ids=str,
+)
 def test_malformed_levels(alice, room, levels):
     """Auth rules since version 10: levels are integers, `users` is keyed by user ids."""
     response = change(alice, room, **levels)
@@ -119,7 +132,7 @@ def test_creator_of_a_version_12_room(alice, bob):
     """Room version 12: creators have infinite power and are not in `users`."""
     versions = ok(alice.get("/capabilities"))["capabilities"]["m.room_versions"]["available"]
     if "12" not in versions:
-        return
+        pytest.skip("the server does not offer version 12")
     room = room_of(alice, bob, room_version="12")
     levels = alice.state(room, "m.room.power_levels")
     assert alice.user_id not in levels.get("users", {})

@@ -61,7 +61,9 @@ def test_only_the_own_profile_can_be_set(alice, bob, field, value):
     fails(response, {400, 403}, {"M_FORBIDDEN", "M_UNKNOWN"})
 
 
-@pytest.mark.parametrize("field, bad", [("displayname", 5), ("displayname", {"a": 1}), ("avatar_url", 5)])
+@pytest.mark.parametrize(
+    "field, bad", [("displayname", 5), ("displayname", {"a": 1}), ("avatar_url", 5)]
+)
 def test_field_of_the_wrong_type(alice, field, bad):
     """PUT /profile/{userId}/{keyName}: both fields are strings."""
     response = alice.put("/profile/{}/{}", alice.user_id, field, json={field: bad})
@@ -70,7 +72,7 @@ def test_field_of_the_wrong_type(alice, field, bad):
 
 @pytest.mark.parametrize("field, value", FIELDS)
 def test_change_reaches_the_rooms(alice, bob, field, value):
-    """"Events on Change of Profile Information": an m.room.member event in each joined room."""
+    """Section "Events on Change of Profile Information": an m.room.member event in each joined room."""
     room = room_of(alice, bob)
     since = bob.token_after(room, alice.send(room))
     set_field(alice, field, value)

@@ -34,7 +34,7 @@ def find_rule(user, kind, rule_id):
 
 @pytest.mark.parametrize("kind, rule_id", DEFAULT_RULES)
 def test_default_rules(alice, kind, rule_id):
-    """"Predefined Rules": the rule exists, by default, and is enabled but for the master."""
+    """Section "Predefined Rules": the rule exists, by default, and is enabled but for the master."""
     rule = find_rule(alice, kind, rule_id)
     assert rule["default"] is True
     assert rule["enabled"] is (rule_id != ".m.rule.master")
@@ -47,7 +47,7 @@ def test_kinds(alice):
 
 
 def test_master_comes_first(alice):
-    """"Predefined Rules": .m.rule.master is the first override rule."""
+    """Section "Predefined Rules": .m.rule.master is the first override rule."""
     assert ruleset(alice)["override"][0]["rule_id"] == ".m.rule.master"
 
 
@@ -102,6 +102,7 @@ def test_replace(alice):
 
 def test_order(alice):
     """PUT /pushrules `before` and `after`: where a rule goes among the user's own."""
+
     def put(name, **params):
         ok(alice.put(RULE, "content", name, json={"actions": [], "pattern": name}, params=params))
 
@@ -160,13 +161,15 @@ def test_delete_of_nothing(alice):
 
 
 def test_rules_are_account_data(alice):
-    """"Push Rules: Events": m.push_rules in the global account data of a first sync."""
-    content = account_data(alice.sync_when(lambda s: account_data(s, "m.push_rules")), "m.push_rules")
+    """Section "Push Rules: Events": m.push_rules in the global account data of a first sync."""
+    content = account_data(
+        alice.sync_when(lambda s: account_data(s, "m.push_rules")), "m.push_rules"
+    )
     assert {rule["rule_id"] for rule in content["global"]["underride"]} >= {".m.rule.message"}
 
 
 def test_changes_reach_sync(alice):
-    """"Push Rules: Events": a change brings the m.push_rules event again."""
+    """Section "Push Rules: Events": a change brings the m.push_rules event again."""
     since = alice.sync_when(lambda s: account_data(s, "m.push_rules"))["next_batch"]
     ok(alice.put(RULE, "content", "mine", json={"actions": [], "pattern": "cake"}))
 
@@ -178,6 +181,7 @@ def test_changes_reach_sync(alice):
 
 
 # Counts in sync
+
 
 @pytest.fixture
 def group(alice, bob, carol):
@@ -209,7 +213,7 @@ def test_messages_count(alice, bob, group):
 
 
 def test_receipt_clears_the_counts(alice, bob, group):
-    """"Receiving notifications": a read receipt resets the counts."""
+    """Section "Receiving notifications": a read receipt resets the counts."""
     first, second = alice.send(group, "1"), alice.send(group, "2")
     await_counts(bob, group, (2, 0))
     read(bob, group, first)
@@ -227,7 +231,7 @@ def test_private_receipt_clears_the_counts(alice, bob, group):
 
 
 def test_own_messages_do_not_count(alice, bob, group):
-    """"Receiving notifications": one is not notified of one's own events."""
+    """Section "Receiving notifications": one is not notified of one's own events."""
     alice.send(group, "hello")
     await_counts(bob, group, (1, 0))
     sync, _ = bob.sync_with(group, bob.send(group, "hello yourself"))
@@ -242,7 +246,7 @@ def test_notices_do_not_count(alice, bob, group):
 
 
 def test_state_does_not_count(alice, bob, group):
-    """"Predefined Rules": no rule notifies of a change of the topic."""
+    """Section "Predefined Rules": no rule notifies of a change of the topic."""
     alice.set_state(group, "m.room.topic", {"topic": "quiet"})
     alice.send(group, "counted")
     await_counts(bob, group, (1, 0))
@@ -307,7 +311,9 @@ def test_counts_per_thread(alice, bob, group):
 
     def both(sync):
         threads = (joined(sync, group) or {}).get("unread_thread_notifications", {})
-        return counts(sync, group) == (1, 0) and threads.get(root, {}).get("notification_count") == 1
+        return (
+            counts(sync, group) == (1, 0) and threads.get(root, {}).get("notification_count") == 1
+        )
 
     bob.sync_when(both, filter=per_thread)
 

@@ -33,14 +33,14 @@ def test_receipt_reaches_others(alice, bob, room):
 
 
 def test_receipt_is_in_a_first_sync(alice, bob, room):
-    """"Receipts": the current receipts of a room come with it."""
+    """Section "Receipts": the current receipts of a room come with it."""
     event_id = alice.send(room)
     ok(mark(bob, room, event_id))
     alice.sync_when(lambda s: receipt(s, room, event_id, bob))
 
 
 def test_later_receipt_replaces_the_earlier(alice, bob, room):
-    """"Receipts": one receipt for each user and type."""
+    """Section "Receipts": one receipt for each user and type."""
     first, second = alice.send(room, "1"), alice.send(room, "2")
     ok(mark(bob, room, first))
     ok(mark(bob, room, second))
@@ -49,7 +49,7 @@ def test_later_receipt_replaces_the_earlier(alice, bob, room):
 
 
 def test_receipt_does_not_go_back(alice, bob, room):
-    """"Receipts": an older event does not move the receipt back."""
+    """Section "Receipts": an older event does not move the receipt back."""
     first, second = alice.send(room, "1"), alice.send(room, "2")
     ok(mark(bob, room, second))
     ok(mark(bob, room, first))
@@ -61,7 +61,7 @@ def test_receipt_does_not_go_back(alice, bob, room):
 
 
 def test_own_receipt_reaches_own_sessions(alice, bob, room):
-    """"Receipts": the user's other devices see it, too."""
+    """Section "Receipts": the user's other devices see it, too."""
     event_id = alice.send(room)
     since = bob.token_after(room, event_id)
     ok(mark(bob, room, event_id))
@@ -80,7 +80,7 @@ def test_private_receipt_is_seen_by_its_owner_only(alice, bob, room):
 
 @pytest.mark.parametrize("thread", ["main", "root"])
 def test_threaded_receipt(alice, bob, room, thread):
-    """"Threaded read receipts": `thread_id` comes back, `main` or a thread's root."""
+    """Section "Threaded read receipts": `thread_id` comes back, `main` or a thread's root."""
     event_id = root = alice.send(room, "root")
     if thread == "root":
         relation = {"rel_type": "m.thread", "event_id": root}
@@ -94,8 +94,11 @@ def test_threaded_receipt(alice, bob, room, thread):
 @pytest.mark.parametrize("thread_id", ["", 5])
 def test_bad_thread_id(alice, bob, room, thread_id):
     """POST .../receipt `thread_id`: a non-empty string; 400 M_INVALID_PARAM."""
-    fails(mark(bob, room, alice.send(room), thread_id=thread_id), 400,
-          {"M_INVALID_PARAM", "M_BAD_JSON"})
+    fails(
+        mark(bob, room, alice.send(room), thread_id=thread_id),
+        400,
+        {"M_INVALID_PARAM", "M_BAD_JSON"},
+    )
 
 
 def test_unknown_receipt_type(alice, room):
@@ -107,7 +110,10 @@ def test_fully_read_is_account_data(alice, room):
     """POST .../receipt/m.fully_read: sets m.fully_read in the room's account data."""
     event_id = alice.send(room)
     ok(mark(alice, room, event_id, "m.fully_read"))
-    found = lambda s: account_data(joined(s, room), "m.fully_read")
+
+    def found(s):
+        return account_data(joined(s, room), "m.fully_read")
+
     assert found(alice.sync_when(found)) == {"event_id": event_id}
 
 
@@ -121,7 +127,7 @@ def test_read_markers_set_all_three(alice, bob, room):
 
 
 def test_fully_read_is_private(alice, bob, room):
-    """"Fully read markers": other users do not see it."""
+    """Section "Fully read markers": other users do not see it."""
     event_id = alice.send(room)
     ok(bob.post("/rooms/{}/read_markers", room, json={"m.fully_read": event_id}))
     bob.sync_when(lambda s: account_data(joined(s, room), "m.fully_read"))
@@ -130,8 +136,12 @@ def test_fully_read_is_private(alice, bob, room):
 
 def test_fully_read_cannot_be_set_as_account_data(alice, room):
     """PUT .../account_data/m.fully_read: 405 M_BAD_JSON, the server's own."""
-    response = alice.put("/user/{}/rooms/{}/account_data/m.fully_read", alice.user_id, room,
-                         json={"event_id": alice.send(room)})
+    response = alice.put(
+        "/user/{}/rooms/{}/account_data/m.fully_read",
+        alice.user_id,
+        room,
+        json={"event_id": alice.send(room)},
+    )
     fails(response, 405, "M_BAD_JSON")
 
 

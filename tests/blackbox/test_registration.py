@@ -32,7 +32,7 @@ def test_dummy_stage_completes_registration(http):
 
 
 def test_parameters_may_be_left_to_the_session(http):
-    """UIA: "the client then submits auth with session"; the first request's body is kept or sent again."""
+    """UIA: "the client then submits auth with session", and the body again."""
     body, challenge = challenge_of(http)
     auth = {"type": "m.login.dummy", "session": challenge["session"]}
     account = ok(Client(http).post("/register", json={**body, "auth": auth}))
@@ -71,20 +71,20 @@ def test_invalid_username(http, name):
 
 
 def test_username_that_makes_too_long_an_id(http):
-    """"User identifiers": an id must not exceed 255 bytes."""
+    """Section "User identifiers": an id must not exceed 255 bytes."""
     body = {"username": "a" * 250 + unique("x"), "password": PASSWORD}
     fails(Client(http).post("/register", json=body), 400, "M_INVALID_USERNAME")
 
 
 @pytest.mark.parametrize("special", ["dot.", "under_", "dash-", "eq=", "slash/", "plus+"])
 def test_every_allowed_character_in_a_username(http, special):
-    """"User identifiers": a-z 0-9 . _ = - / + are allowed in a localpart."""
+    """Section "User identifiers": a-z 0-9 . _ = - / + are allowed in a localpart."""
     user = register(http, "x" + special)
     assert special in user.localpart
 
 
 def test_upper_case_is_folded_or_refused(http):
-    """"User identifiers": localparts are lower case; a server never makes another."""
+    """Section "User identifiers": localparts are lower case; a server never makes another."""
     name = unique("Upper")
     body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
     response = Client(http).post("/register", json=body)
@@ -98,7 +98,7 @@ def test_upper_case_is_folded_or_refused(http):
 
 
 def test_username_is_chosen_when_none_is_given(http):
-    """POST /register `username`: "If omitted, the homeserver MUST generate a Matrix ID local part"."""
+    """POST /register `username`: if omitted, the server MUST generate a localpart."""
     client = Client(http)
     session = client.post("/register", json={"password": PASSWORD}).json()["session"]
     auth = {"type": "m.login.dummy", "session": session}

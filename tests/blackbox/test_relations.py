@@ -26,7 +26,9 @@ def react(user, room, target, key="👍"):
 def edit(user, room, target, body):
     new = {"msgtype": "m.text", "body": body}
     relation = {"rel_type": "m.replace", "event_id": target}
-    return user.send(room, {**new, "body": "* " + body, "m.new_content": new, "m.relates_to": relation})
+    return user.send(
+        room, {**new, "body": "* " + body, "m.new_content": new, "m.relates_to": relation}
+    )
 
 
 def related(user, room, target, path="", **params):
@@ -68,7 +70,7 @@ def test_relations_in_pages(alice, bob, room):
 
 
 def test_redacted_child_is_no_relation(alice, bob, room):
-    """"Redactions": a redacted event has lost its relation."""
+    """Section "Redactions": a redacted event has lost its relation."""
     root = alice.send(room, "root")
     bob.redact(room, react(bob, room, root))
     assert related(alice, room, root)["chunk"] == []
@@ -81,7 +83,7 @@ def test_relations_for_an_outsider(alice, carol, room):
 
 
 def test_same_reaction_twice(alice, bob, room):
-    """"Event annotations": 400 M_DUPLICATE_ANNOTATION for a user's second of the same key."""
+    """Section "Event annotations": 400 M_DUPLICATE_ANNOTATION for a user's second of the same key."""
     root = alice.send(room, "root")
     react(bob, room, root)
     relation = {"rel_type": "m.annotation", "event_id": root, "key": "👍"}
@@ -97,7 +99,7 @@ def aggregation(user, room, event_id, kind):
 
 
 def test_edit_is_aggregated(alice, bob, room):
-    """"Event replacements", aggregation: `m.relations` of the original has the newest edit."""
+    """Section "Event replacements", aggregation: `m.relations` of the original has the newest edit."""
     original = alice.send(room, "frist")
     edit(alice, room, original, "first?")
     newest = edit(alice, room, original, "first")
@@ -106,14 +108,14 @@ def test_edit_is_aggregated(alice, bob, room):
 
 
 def test_edit_of_somebody_elses_message(alice, bob, room):
-    """"Validity of replacement events": original and replacement have the same sender."""
+    """Section "Validity of replacement events": original and replacement have the same sender."""
     original = alice.send(room, "mine")
     edit(bob, room, original, "yours")
     assert aggregation(alice, room, original, "m.replace") is None
 
 
 def test_thread_is_aggregated(alice, bob, room):
-    """"Threading", aggregation: the root has latest_event, count, current_user_participated."""
+    """Section "Threading", aggregation: the root has latest_event, count, current_user_participated."""
     root = alice.send(room, "root")
     reply(bob, room, root, "one")
     latest = reply(bob, room, root, "two")
@@ -125,7 +127,7 @@ def test_thread_is_aggregated(alice, bob, room):
 
 
 def test_thread_without_participation(alice, bob, carol):
-    """"Threading": current_user_participated is false for one who wrote nothing in it."""
+    """Section "Threading": current_user_participated is false for one who wrote nothing in it."""
     room = room_of(alice, bob, carol)
     root = alice.send(room, "root")
     reply(bob, room, root)
@@ -133,7 +135,7 @@ def test_thread_without_participation(alice, bob, carol):
 
 
 def test_aggregations_in_messages_and_sync(alice, bob, room):
-    """"Aggregations of child events": in /messages, and in limited timelines of /sync."""
+    """Section "Aggregations of child events": in /messages, and in limited timelines of /sync."""
     root = alice.send(room, "root")
     last = reply(bob, room, root)
     page = bob.messages(room)["chunk"]
@@ -164,7 +166,7 @@ def test_threads_that_one_took_part_in(alice, bob, room):
 
 
 def test_reference_is_a_relation(alice, room):
-    """"Reference relations": m.reference."""
+    """Section "Reference relations": m.reference."""
     target = alice.send(room, "target")
     relation = {"rel_type": "m.reference", "event_id": target}
     child = alice.send(room, {"n": 1, "m.relates_to": relation}, "org.test.child")

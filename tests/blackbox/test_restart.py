@@ -6,7 +6,18 @@ These tests run a server of their own.
 import httpx
 import pytest
 
-from client import PASSWORD, account_data, bodies, event_ids, joined, login, ok, register, room_of, timeline
+from client import (
+    PASSWORD,
+    account_data,
+    bodies,
+    event_ids,
+    joined,
+    login,
+    ok,
+    register,
+    room_of,
+    timeline,
+)
 from servers import start_server
 
 
@@ -41,7 +52,7 @@ def test_events_and_tokens_survive(pool, restart):
 
 
 def test_transactions_survive(pool, restart):
-    """"Transaction identifiers": a request repeated after a crash gives the first answer."""
+    """Section "Transaction identifiers": a request repeated after a crash gives the first answer."""
     alice = register(pool, "alice")
     room = alice.create_room()
     first = alice.send(room, "once", txn="crash")

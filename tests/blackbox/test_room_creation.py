@@ -23,7 +23,9 @@ def test_presets(alice, preset, expected):
     assert alice.state(room, "m.room.history_visibility")["history_visibility"] == "shared"
     # "The default is forbidden": a server may leave the event out.
     guests = find(all_state(alice, room), "m.room.guest_access")
-    assert (guests["content"]["guest_access"] if guests else "forbidden") == expected["guest_access"]
+    assert (guests["content"]["guest_access"] if guests else "forbidden") == expected[
+        "guest_access"
+    ]
 
 
 @pytest.mark.parametrize("visibility, join_rule", [("public", "public"), ("private", "invite")])
@@ -50,13 +52,22 @@ def test_creator_is_joined(alice):
 def test_order_of_the_first_events(alice, bob):
     """POST /createRoom: the order of the events is fixed."""
     room = alice.create_room(
-        preset="private_chat", room_alias_name=unique("order"), name="n", topic="t",
-        initial_state=[{"type": "org.test.first", "content": {}}], invite=[bob.user_id],
+        preset="private_chat",
+        room_alias_name=unique("order"),
+        name="n",
+        topic="t",
+        initial_state=[{"type": "org.test.first", "content": {}}],
+        invite=[bob.user_id],
     )
     chunk = alice.messages(room, "f", limit=50)["chunk"]
     kinds = [event["type"] for event in chunk]
     preset = {"m.room.join_rules", "m.room.history_visibility", "m.room.guest_access"}
-    assert kinds[:4] == ["m.room.create", "m.room.member", "m.room.power_levels", "m.room.canonical_alias"]
+    assert kinds[:4] == [
+        "m.room.create",
+        "m.room.member",
+        "m.room.power_levels",
+        "m.room.canonical_alias",
+    ]
     assert set(kinds[4:7]) == preset
     assert kinds[7] == "org.test.first"
     assert set(kinds[8:10]) == {"m.room.name", "m.room.topic"}
@@ -113,10 +124,12 @@ def test_is_direct_marks_the_invites(alice, bob):
 
 def test_initial_state(alice):
     """POST /createRoom `initial_state`: with and without a state key."""
-    room = alice.create_room(initial_state=[
-        {"type": "org.test.keyed", "state_key": "a key", "content": {"n": 1}},
-        {"type": "org.test.plain", "content": {"n": 2}},
-    ])
+    room = alice.create_room(
+        initial_state=[
+            {"type": "org.test.keyed", "state_key": "a key", "content": {"n": 1}},
+            {"type": "org.test.plain", "content": {"n": 2}},
+        ]
+    )
     assert alice.state(room, "org.test.keyed", "a key") == {"n": 1}
     assert alice.state(room, "org.test.plain") == {"n": 2}
 
@@ -158,7 +171,9 @@ def test_default_power_levels(alice):
 def test_trusted_invitees_are_equals(alice, bob):
     """POST /createRoom trusted_private_chat: invitees get the creator's power level."""
     room = alice.create_room(
-        preset="trusted_private_chat", invite=[bob.user_id], room_version="11",
+        preset="trusted_private_chat",
+        invite=[bob.user_id],
+        room_version="11",
     )
     users = alice.state(room, "m.room.power_levels")["users"]
     assert users[bob.user_id] == users[alice.user_id]
@@ -190,8 +205,9 @@ def test_default_room_version(alice):
 @pytest.mark.parametrize("version", ["999", "org.nonsense", ""])
 def test_unsupported_room_version(alice, version):
     """POST /createRoom: 400 M_UNSUPPORTED_ROOM_VERSION."""
-    fails(alice.post("/createRoom", json={"room_version": version}),
-          400, "M_UNSUPPORTED_ROOM_VERSION")
+    fails(
+        alice.post("/createRoom", json={"room_version": version}), 400, "M_UNSUPPORTED_ROOM_VERSION"
+    )
 
 
 def crashes_synapse(body):

@@ -41,7 +41,9 @@ def test_visibility_of_an_unknown_room(alice):
 def test_visibility_needs_power(alice, bob):
     """PUT /directory/list/room/{roomId}: not for everybody."""
     room = room_of(alice, bob)
-    fails(bob.put("/directory/list/room/{}", room, json={"visibility": "public"}), 403, "M_FORBIDDEN")
+    fails(
+        bob.put("/directory/list/room/{}", room, json={"visibility": "public"}), 403, "M_FORBIDDEN"
+    )
 
 
 def test_published_room_is_listed(alice, bob, name):
@@ -57,7 +59,10 @@ def test_published_room_is_listed(alice, bob, name):
 def test_get_lists_it_too(alice, anonymous, name):
     """GET /publicRooms: takes no access token."""
     room = alice.create_room(visibility="public", name=name)
-    listing = lambda: ok(anonymous.get("/publicRooms", params={"limit": "1000"}))["chunk"]
+
+    def listing():
+        return ok(anonymous.get("/publicRooms", params={"limit": "1000"}))["chunk"]
+
     eventually(lambda: room in [e["room_id"] for e in listing()])
 
 
@@ -88,7 +93,7 @@ def test_pages(alice, bob, name):
     """POST /publicRooms: `limit`, `next_batch` and `since`."""
     rooms = {alice.create_room(visibility="public", name=f"{name} {n}") for n in range(5)}
     for room in rooms:
-        eventually(lambda: entry(bob, room, name))
+        eventually(lambda room=room: entry(bob, room, name))
     seen, since = [], None
     for _ in range(10):
         body = {"filter": {"generic_search_term": name}, "limit": 2}

@@ -15,6 +15,7 @@ def room(alice, bob):
 
 # PUT /rooms/{roomId}/send
 
+
 def test_send_and_get(alice, bob, room):
     """PUT .../send and GET .../event: all fields of "Room event format"."""
     event = bob.event(room, alice.send(room, TEXT))
@@ -38,8 +39,11 @@ def test_send_as_an_outsider(alice, carol, room):
 
 def test_send_into_an_unknown_room(alice):
     """PUT .../send: a room that does not exist is no room one is in."""
-    fails(alice.try_send(f"!{unique('no')}:{alice.server_name}", TEXT), {403, 404},
-          {"M_FORBIDDEN", "M_NOT_FOUND"})
+    fails(
+        alice.try_send(f"!{unique('no')}:{alice.server_name}", TEXT),
+        {403, 404},
+        {"M_FORBIDDEN", "M_NOT_FOUND"},
+    )
 
 
 def test_invited_users_cannot_send(alice, carol, room):
@@ -50,8 +54,9 @@ def test_invited_users_cannot_send(alice, carol, room):
 
 # Transaction identifiers
 
+
 def test_same_transaction_gives_the_same_event(alice, room):
-    """"Transaction identifiers": a repeated request is answered like the first one."""
+    """Section "Transaction identifiers": a repeated request is answered like the first one."""
     first = alice.send(room, "one", txn="t1")
     assert alice.send(room, "one", txn="t1") == first
     assert alice.send(room, "another text", txn="t1") == first
@@ -60,27 +65,29 @@ def test_same_transaction_gives_the_same_event(alice, room):
 
 
 def test_transactions_of_two_devices(alice, room):
-    """"Transaction identifiers": the scope is a device."""
+    """Section "Transaction identifiers": the scope is a device."""
     other = alice.login_again()
     assert alice.send(room, "one", txn="t1") != other.send(room, "one", txn="t1")
 
 
 def test_transactions_of_two_users(alice, bob, room):
-    """"Transaction identifiers": two users' identifiers have nothing to do with each other."""
+    """Section "Transaction identifiers": two users' identifiers have nothing to do with each other."""
     assert alice.send(room, "one", txn="t1") != bob.send(room, "one", txn="t1")
 
 
 def test_transactions_of_two_rooms(alice, room):
-    """"Transaction identifiers": the scope includes the endpoint's path, so the room."""
+    """Section "Transaction identifiers": the scope includes the endpoint's path, so the room."""
     other = alice.create_room()
     assert alice.send(room, "one", txn="t1") != alice.send(other, "one", txn="t1")
 
 
 def test_transaction_after_a_refresh(http, alice, room):
-    """"Transaction identifiers": a refreshed token is the same device."""
+    """Section "Transaction identifiers": a refreshed token is the same device."""
     session = alice.login_again(refresh_token=True)
     first = session.send(room, "one", txn="t1")
-    fresh = ok(Client(http).post("/refresh", json={"refresh_token": session.account["refresh_token"]}))
+    fresh = ok(
+        Client(http).post("/refresh", json={"refresh_token": session.account["refresh_token"]})
+    )
     again = Client(http, session.account | fresh)
     assert again.send(room, "one", txn="t1") == first
 
@@ -105,13 +112,16 @@ def test_any_transaction_id(alice, room, txn):
 
 # State
 
+
 def test_set_and_get_state(alice, bob, room):
     """PUT and GET /rooms/{roomId}/state/{eventType}/{stateKey}."""
     alice.set_state(room, "org.test.state", {"n": 1}, "a key")
     assert bob.state(room, "org.test.state", "a key") == {"n": 1}
 
 
-@pytest.mark.parametrize("path", ["/rooms/{}/state/org.test.state", "/rooms/{}/state/org.test.state/"])
+@pytest.mark.parametrize(
+    "path", ["/rooms/{}/state/org.test.state", "/rooms/{}/state/org.test.state/"]
+)
 def test_empty_state_key_with_and_without_slash(alice, room, path):
     """.../state/{eventType}/{stateKey}: with an empty key the trailing slash is optional."""
     ok(alice.put(path, room, json={"path": path}))
@@ -224,6 +234,7 @@ def test_unknown_membership(alice, room):
 
 # GET /rooms/{roomId}/event
 
+
 def test_event_of_another_room(alice, room):
     """GET .../event/{eventId}: 404 where the event is not in this room."""
     other = alice.create_room()
@@ -238,11 +249,15 @@ def test_unknown_event(alice, room):
 
 def test_event_for_an_outsider(alice, carol, room):
     """GET .../event/{eventId}: 404 or 403 for a user without permission to read it."""
-    fails(carol.get("/rooms/{}/event/{}", room, alice.send(room)), {403, 404},
-          {"M_FORBIDDEN", "M_NOT_FOUND"})
+    fails(
+        carol.get("/rooms/{}/event/{}", room, alice.send(room)),
+        {403, 404},
+        {"M_FORBIDDEN", "M_NOT_FOUND"},
+    )
 
 
 # Redactions
+
 
 def test_redaction_prunes_the_event(alice, bob, room):
     """PUT .../redact: the content goes; `unsigned.redacted_because` says why."""
@@ -263,14 +278,14 @@ def test_redaction_event_names_its_target(alice, room):
 
 
 def test_own_messages_may_be_redacted_by_anybody(alice, bob, room):
-    """"Redactions": one's own messages, at the level to send m.room.redaction."""
+    """Section "Redactions": one's own messages, at the level to send m.room.redaction."""
     event_id = bob.send(room)
     bob.redact(room, event_id)
     assert alice.event(room, event_id)["content"] == {}
 
 
 def test_others_messages_need_the_redact_level(alice, bob, room):
-    """"Redactions": others' messages need `redact` (50)."""
+    """Section "Redactions": others' messages need `redact` (50)."""
     event_id = alice.send(room, "mine")
     fails(bob.put("/rooms/{}/redact/{}/{}", room, event_id, "t"), 403, "M_FORBIDDEN")
     assert alice.event(room, event_id)["content"]["body"] == "mine"
@@ -289,13 +304,15 @@ def test_redaction_is_idempotent_by_transaction(alice, room):
 def test_redaction_keeps_membership(alice, bob, room):
     """Room versions, "Redactions": m.room.member keeps `membership`."""
     ok(alice.post("/rooms/{}/kick", room, json={"user_id": bob.user_id, "reason": "rude words"}))
-    response = alice.get("/rooms/{}/state/m.room.member/{}", room, bob.user_id, params={"format": "event"})
+    response = alice.get(
+        "/rooms/{}/state/m.room.member/{}", room, bob.user_id, params={"format": "event"}
+    )
     alice.redact(room, ok(response)["event_id"])
     assert alice.state(room, "m.room.member", bob.user_id) == {"membership": "leave"}
 
 
 def test_redacted_state_stays_current(alice, room):
-    """"Redactions": a redacted state event is still the state, without content."""
+    """Section "Redactions": a redacted state event is still the state, without content."""
     event_id = alice.set_state(room, "m.room.topic", {"topic": "rude"})
     alice.redact(room, event_id)
     assert alice.state(room, "m.room.topic") == {}

@@ -113,14 +113,16 @@ def test_filter_by_type(alice, room):
 def test_filter_by_sender(alice, bob, room):
     """GET .../messages `filter`: senders and not_senders."""
     bob.send(room, "from bob")
-    only = alice.messages(room, "b", limit=100, filter={"senders": [bob.user_id], "types": ["m.room.message"]})
+    only = alice.messages(
+        room, "b", limit=100, filter={"senders": [bob.user_id], "types": ["m.room.message"]}
+    )
     assert bodies(only["chunk"]) == ["from bob"]
     without = alice.messages(room, "b", limit=1, filter={"not_senders": [bob.user_id]})
     assert bodies(without["chunk"]) == ["m9"]
 
 
 def test_filter_by_wildcard(alice, room):
-    """"Filtering": `*` in types matches any run of characters."""
+    """Section "Filtering": `*` in types matches any run of characters."""
     page = alice.messages(room, "b", limit=100, filter={"not_types": ["m.room.*"]})
     assert page["chunk"] == []
 
@@ -155,6 +157,7 @@ def test_limit_is_an_upper_bound(alice, room):
 
 
 # GET /rooms/{roomId}/context
+
 
 def context(user, room, event_id, **params):
     return ok(user.get("/rooms/{}/context/{}", room, event_id, params=params))
@@ -224,6 +227,7 @@ def test_timestamp_to_event(alice, room):
     event_id = middle(alice, room)
     stamp = alice.event(room, event_id)["origin_server_ts"]
     params = {"ts": stamp, "dir": "f"}
-    answer = ok(alice.get("/rooms/{}/timestamp_to_event", room, params=params,
-                          prefix="/_matrix/client/v1"))
+    answer = ok(
+        alice.get("/rooms/{}/timestamp_to_event", room, params=params, prefix="/_matrix/client/v1")
+    )
     assert answer["origin_server_ts"] >= stamp

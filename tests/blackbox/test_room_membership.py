@@ -2,7 +2,18 @@
 
 import pytest
 
-from client import eventually, fails, find, has_invite, has_left, left, ok, room_of, timeline, unique
+from client import (
+    eventually,
+    fails,
+    find,
+    has_invite,
+    has_left,
+    left,
+    ok,
+    room_of,
+    timeline,
+    unique,
+)
 
 # M_BAD_STATE: "The state change requested cannot be performed".
 BANNED = {"M_FORBIDDEN", "M_BAD_STATE"}
@@ -19,6 +30,7 @@ def public(alice):
 
 
 # Joining
+
 
 @pytest.mark.parametrize("path", ["/join/{}", "/rooms/{}/join"])
 def test_join_by_id(bob, public, path):
@@ -97,20 +109,8 @@ def test_joined_rooms(alice, bob):
     eventually(lambda: ok(bob.get("/joined_rooms"))["joined_rooms"] == [here])
 
 
-def test_joined_members(alice, bob):
-    """GET /rooms/{roomId}/joined_members: a map of users to display names."""
-    room = room_of(alice, bob)
-    ok(alice.put("/profile/{}/displayname", alice.user_id, json={"displayname": "A"}))
-    joined = ok(bob.get("/rooms/{}/joined_members", room))["joined"]
-    assert set(joined) == {alice.user_id, bob.user_id}
-
-
-def test_joined_members_is_for_members(alice, bob):
-    """GET /rooms/{roomId}/joined_members: 403 for everybody else."""
-    fails(bob.get("/rooms/{}/joined_members", alice.create_room()), 403, "M_FORBIDDEN")
-
-
 # Leaving
+
 
 def test_leave(alice, bob, public):
     """POST /rooms/{roomId}/leave: others see it; the room becomes unreachable for sending."""
@@ -153,6 +153,7 @@ def test_reject_an_invite(alice, bob):
 
 # Inviting
 
+
 def test_invite_reaches_sync(alice, bob):
     """POST /rooms/{roomId}/invite: the invited sees stripped state."""
     room = alice.create_room(name="Invitation only")
@@ -187,9 +188,12 @@ def test_invite_by_an_outsider(alice, bob, carol):
     fails(post(bob, alice.create_room(), "invite", user_id=carol.user_id), 403, "M_FORBIDDEN")
 
 
-NOT_A_STRING = pytest.param({"user_id": 5}, marks=pytest.mark.synapse_differs(
-    "POST /rooms/{roomId}/invite 400: the request is invalid, M_BAD_JSON where malformed",
-))
+NOT_A_STRING = pytest.param(
+    {"user_id": 5},
+    marks=pytest.mark.synapse_differs(
+        "POST /rooms/{roomId}/invite 400: the request is invalid, M_BAD_JSON where malformed",
+    ),
+)
 
 
 @pytest.mark.parametrize("body", [{}, {"user_id": "nobody"}, NOT_A_STRING])
@@ -200,6 +204,7 @@ def test_invite_of_no_user(alice, body):
 
 
 # Kicking and banning
+
 
 def test_kick(alice, bob):
     """POST /rooms/{roomId}/kick: membership becomes leave, with the reason."""
@@ -282,6 +287,7 @@ def test_unban_of_a_user_who_is_not_banned(alice, bob):
 
 # Knocking
 
+
 @pytest.fixture
 def knockable(alice):
     rule = {"join_rule": "knock"}
@@ -305,7 +311,7 @@ def test_knock_reaches_sync(bob, knockable):
 
 
 def test_knock_is_answered_by_an_invite(alice, bob, knockable):
-    """"Knocking on rooms": an invite after a knock lets the user join."""
+    """Section "Knocking on rooms": an invite after a knock lets the user join."""
     ok(bob.post("/knock/{}", knockable))
     fails(bob.post("/join/{}", knockable), 403, "M_FORBIDDEN")
     alice.invite(knockable, bob)
@@ -318,6 +324,7 @@ def test_knock_where_it_is_not_allowed(alice, bob):
 
 
 # Forgetting
+
 
 def test_forget(alice, bob):
     """POST /rooms/{roomId}/forget: the room's history becomes unreachable."""
@@ -351,61 +358,3 @@ def test_invite_after_forgetting(alice, bob):
     alice.invite(room, bob)
     bob.sync_when(has_invite(room))
     bob.join(room)
-
-
-# The members list
-
-def members(user, room, **params):
-    chunk = ok(user.get("/rooms/{}/members", room, params=params))["chunk"]
-    return {event["state_key"]: event["content"]["membership"] for event in chunk}
-
-
-@pytest.fixture
-def populated(alice, bob, carol):
-    """Alice is in, Bob left, Carol is invited."""
-    room = room_of(alice, bob)
-    bob.leave(room)
-    alice.invite(room, carol)
-    return room
-
-
-def test_members(alice, bob, carol, populated):
-    """GET /rooms/{roomId}/members: every member event, whatever the membership."""
-    expected = {alice.user_id: "join", bob.user_id: "leave", carol.user_id: "invite"}
-    assert members(alice, populated) == expected
-
-
-@pytest.mark.parametrize("membership", ["join", "leave", "invite"])
-def test_members_by_membership(alice, populated, membership):
-    """GET /rooms/{roomId}/members `membership`: only those."""
-    assert list(members(alice, populated, membership=membership).values()) == [membership]
-
-
-@pytest.mark.parametrize("membership", ["join", "leave", "invite"])
-def test_members_by_not_membership(alice, populated, membership):
-    """GET /rooms/{roomId}/members `not_membership`: all others."""
-    answer = members(alice, populated, not_membership=membership)
-    assert len(answer) == 2
-    assert membership not in answer.values()
-
-
-def test_members_at_a_token(alice, bob):
-    """GET /rooms/{roomId}/members `at`: the members as of a sync token."""
-    room = alice.create_room(preset="public_chat")
-    token = alice.token_after(room, alice.send(room))
-    bob.join(room)
-    assert set(members(alice, room, at=token)) == {alice.user_id}
-    assert set(members(alice, room)) == {alice.user_id, bob.user_id}
-
-
-def test_members_for_an_outsider(alice, bob):
-    """GET /rooms/{roomId}/members: 403 for a user who was never in the room."""
-    fails(bob.get("/rooms/{}/members", alice.create_room()), 403, "M_FORBIDDEN")
-
-
-def test_members_for_an_ex_member(alice, bob, carol):
-    """GET /rooms/{roomId}/members: the members as they were when the user left."""
-    room = room_of(alice, bob)
-    bob.leave(room)
-    alice.invite(room, carol)
-    eventually(lambda: set(members(bob, room)) == {alice.user_id, bob.user_id})

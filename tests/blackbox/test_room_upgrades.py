@@ -31,19 +31,19 @@ def test_tombstone(alice, bob, old):
 
 @pytest.mark.parametrize("kind", ["m.room.name", "m.room.join_rules", "m.room.history_visibility"])
 def test_transferred_state(alice, old, kind):
-    """"Server behaviour": the recommended state events are transferred."""
+    """Section "Server behaviour": the recommended state events are transferred."""
     new = ok(upgrade(alice, old))["replacement_room"]
     assert alice.state(new, kind) == alice.state(old, kind)
 
 
 def test_old_room_is_closed(alice, bob, old):
-    """"Server behaviour": events_default and invite of the old room are raised."""
+    """Section "Server behaviour": events_default and invite of the old room are raised."""
     ok(upgrade(alice, old))
     fails(bob.try_send(old, {"msgtype": "m.text", "body": "x"}), 403, "M_FORBIDDEN")
 
 
 def test_aliases_move(alice, old):
-    """"Server behaviour": local aliases move to the new room."""
+    """Section "Server behaviour": local aliases move to the new room."""
     alias = f"#{old[1:12].lower().replace('_', '-')}:{alice.server_name}"
     ok(alice.put("/directory/room/{}", alias, json={"room_id": old}))
     new = ok(upgrade(alice, old))["replacement_room"]
@@ -61,7 +61,7 @@ def test_unsupported_version(alice, old):
 
 
 def test_others_can_join_the_new_room(alice, bob, old):
-    """"Room Upgrades": the members follow by the tombstone."""
+    """Section "Room Upgrades": the members follow by the tombstone."""
     new = ok(upgrade(alice, old))["replacement_room"]
     bob.join(new)
     assert alice.membership(new, bob) == "join"

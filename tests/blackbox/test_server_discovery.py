@@ -49,7 +49,7 @@ def test_capabilities_offer_the_common_room_versions(alice):
 
 @pytest.mark.parametrize("name", ["m.change_password", "m.set_displayname", "m.set_avatar_url"])
 def test_boolean_capabilities_have_enabled(alice, name):
-    """"Capabilities negotiation": these carry `enabled`; if absent they count as enabled."""
+    """Section "Capabilities negotiation": these carry `enabled`; if absent they count as enabled."""
     capabilities = ok(alice.get("/capabilities"))["capabilities"]
     assert isinstance(capabilities.get(name, {"enabled": True})["enabled"], bool)
 

@@ -68,7 +68,9 @@ def test_typing_of_an_outsider(carol, room):
     fails(type_in(carol, room), 403, "M_FORBIDDEN")
 
 
-@pytest.mark.synapse_differs("PUT .../typing/{userId}: typing is required; M_MISSING_PARAM is a 400")
+@pytest.mark.synapse_differs(
+    "PUT .../typing/{userId}: typing is required; M_MISSING_PARAM is a 400"
+)
 def test_typing_is_required(alice, room):
     """PUT .../typing/{userId}: `typing` is required."""
     response = alice.put("/rooms/{}/typing/{}", room, alice.user_id, json={})

@@ -15,24 +15,37 @@ def hanse_binary():
 
 
 def start_hanse(
-    data_dir=None, port=None, server_name="localhost", binary=None,
-    registration="open", config=None, extra_args=(), env=None,
+    data_dir=None,
+    port=None,
+    server_name="localhost",
+    binary=None,
+    registration="open",
+    config=None,
+    extra_args=(),
+    env=None,
 ):
     """A context manager that yields a running Hanse `Server`.
 
     `config` is the text of a `hanse.toml`; `env` is added to the environment.
     """
+
     def make(directory):
         config_args = _write_config(directory, config)
 
         def command(server):
             return [
-                binary or hanse_binary(), "serve",
-                "--listen", f"127.0.0.1:{server.port}",
-                "--data", str(directory / "data"),
-                "--server-name", server_name,
-                "--registration", registration,
-                *config_args, *extra_args,
+                binary or hanse_binary(),
+                "serve",
+                "--listen",
+                f"127.0.0.1:{server.port}",
+                "--data",
+                str(directory / "data"),
+                "--server-name",
+                server_name,
+                "--registration",
+                registration,
+                *config_args,
+                *extra_args,
             ]
 
         child_env = {**os.environ, **(env or {})}

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _die_with_parent():
+    """A prefix that has the kernel end the child when this process is killed.
+
+    The kernel watches the thread that starts the child, so only for the main thread.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or threading.current_thread() is not threading.main_thread():
+        return []
+    return [setpriv, "--pdeathsig", "KILL", "--"]
 
 
 class Server:
@@ -60,8 +72,12 @@ class Server:
             return self
         with open(self.log_path, "ab") as log:
             self._process = subprocess.Popen(
-                self._command(self), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, cwd=self.data_dir, env=self._env,
+                [*_die_with_parent(), *self._command(self)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self.data_dir,
+                env=self._env,
             )
         self._wait_ready()
         return self

@@ -22,6 +22,7 @@ def start_synapse(data_dir=None, port=None, server_name="localhost", overrides=N
 
     `overrides` replaces top-level keys of `homeserver.yaml`.
     """
+
     def make(directory):
         chosen = port or free_port()
         path = _write_files(directory, chosen, server_name, overrides or {})
