@@ -249,3 +249,6 @@ impl state_res::Event for Pdu {
         false
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,13 +115,12 @@ impl<'e> PushEvent<'e> {
                     levels.has_sender_notification_permission(self.pdu.sender(), &data.key)
                 })
             }
-            PushCondition::EventPropertyIs(data) => {
-                self.with_value(&data.key, |value| is_scalar(value, &data.value))
-            }
-            PushCondition::EventPropertyContains(data) => self.with_value(&data.key, |value| {
-                let entries = value.as_array().map(Vec::as_slice).unwrap_or_default();
-                entries.iter().any(|entry| is_scalar(entry, &data.value))
-            }),
+            PushCondition::EventPropertyIs(data) => self
+                .property(&data.key)
+                .is_some_and(|property| property.is(&data.value)),
+            PushCondition::EventPropertyContains(data) => self
+                .property(&data.key)
+                .is_some_and(|property| property.contains(&data.value)),
             other if other.kind() == "contains_display_name" => {
                 self.body_matches(&Glob::literal(&context.user_display_name))
             }
@@ -134,11 +133,10 @@ impl<'e> PushEvent<'e> {
         if key == "content.body" {
             return self.body_matches(&Glob::new(pattern));
         }
-        self.with_value(key, |value| {
-            value
-                .as_str()
-                .is_some_and(|text| text_matches(pattern, text))
-        })
+        let property = self.property(key);
+        property
+            .and_then(Property::as_str)
+            .is_some_and(|text| text_matches(pattern, text))
     }
 
     fn body_matches(&self, glob: &Glob) -> bool {
@@ -149,18 +147,15 @@ impl<'e> PushEvent<'e> {
     }
 
     /// Looks a dotted path up in the event as clients see it.
-    fn with_value(&self, key: &str, check: impl Fn(&Value) -> bool) -> bool {
-        let text = |text: &str| check(&Value::String(text.to_owned()));
+    fn property(&self, key: &str) -> Option<Property<'_>> {
+        let pdu = self.pdu;
         match key {
-            "type" => text(self.pdu.type_name()),
-            "sender" => text(self.pdu.sender().as_str()),
-            "room_id" => text(self.pdu.room_id().as_str()),
-            "event_id" => text(self.pdu.event_id().as_str()),
-            "state_key" => self.pdu.state_key().is_some_and(text),
-            _ => match key.strip_prefix("content.") {
-                Some(path) => path::find(self.content(), path).is_some_and(check),
-                None => false,
-            },
+            "type" => Some(Property::Text(pdu.type_name())),
+            "sender" => Some(Property::Text(pdu.sender().as_str())),
+            "room_id" => Some(Property::Text(pdu.room_id().as_str())),
+            "event_id" => Some(Property::Text(pdu.event_id().as_str())),
+            "state_key" => pdu.state_key().map(Property::Text),
+            _ => path::find(self.content(), key.strip_prefix("content.")?).map(Property::Json),
         }
     }
 
@@ -181,12 +176,38 @@ fn text_matches(pattern: &str, text: &str) -> bool {
     Glob::new(pattern).matches(text)
 }
 
-fn is_scalar(value: &Value, wanted: &ScalarJsonValue) -> bool {
-    match wanted {
-        ScalarJsonValue::Null => value.is_null(),
-        ScalarJsonValue::Bool(wanted) => value.as_bool() == Some(*wanted),
-        ScalarJsonValue::Integer(wanted) => value.as_i64() == Some(i64::from(*wanted)),
-        ScalarJsonValue::String(wanted) => value.as_str() == Some(wanted),
+/// A value found in an event.
+#[derive(Clone, Copy)]
+enum Property<'p> {
+    Text(&'p str),
+    Json(&'p Value),
+}
+
+impl<'p> Property<'p> {
+    fn as_str(self) -> Option<&'p str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Json(value) => value.as_str(),
+        }
+    }
+
+    fn is(self, wanted: &ScalarJsonValue) -> bool {
+        match (self, wanted) {
+            (_, ScalarJsonValue::String(wanted)) => self.as_str() == Some(wanted),
+            (Self::Json(value), ScalarJsonValue::Null) => value.is_null(),
+            (Self::Json(value), ScalarJsonValue::Bool(wanted)) => value.as_bool() == Some(*wanted),
+            (Self::Json(value), ScalarJsonValue::Integer(wanted)) => {
+                value.as_i64() == Some(i64::from(*wanted))
+            }
+            (Self::Text(_), _) => false,
+        }
+    }
+
+    fn contains(self, wanted: &ScalarJsonValue) -> bool {
+        let Self::Json(Value::Array(entries)) = self else {
+            return false;
+        };
+        entries.iter().any(|entry| Property::Json(entry).is(wanted))
     }
 }
 

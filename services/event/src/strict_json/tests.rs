@@ -27,6 +27,36 @@ fn reads_what_canonical_json_knows() {
     );
 }
 
+/// The examples of the specification's appendix "Canonical JSON".
+#[test]
+fn writes_the_examples_of_the_spec() {
+    for (text, canonical) in [
+        ("{}", "{}"),
+        (r#"{ "one": 1, "two": "Two" }"#, r#"{"one":1,"two":"Two"}"#),
+        (r#"{ "b": "2", "a": "1" }"#, r#"{"a":"1","b":"2"}"#),
+        (
+            r#"{"auth":{"success":true,"mxid":"@j:e"}}"#,
+            r#"{"auth":{"mxid":"@j:e","success":true}}"#,
+        ),
+        (r#"{ "a": "日本語" }"#, r#"{"a":"日本語"}"#),
+        (r#"{ "本": 2, "日": 1 }"#, r#"{"日":1,"本":2}"#),
+        (r#"{ "a": "\u65E5" }"#, r#"{"a":"日"}"#),
+        (r#"{ "a": null }"#, r#"{"a":null}"#),
+        // Beyond the examples: by code point, not by UTF-16 unit; only what must be is escaped.
+        (
+            r#"{ "\ud83d\ude00": 1, "\uffee": 2 }"#,
+            "{\"\u{ffee}\":2,\"\u{1f600}\":1}",
+        ),
+        (
+            r#"{ "a": "\u0001\u0008\/\u007f" }"#,
+            "{\"a\":\"\\u0001\\b/\u{7f}\"}",
+        ),
+    ] {
+        let object = canonical_object(text.as_bytes(), Limits::CONTENT).unwrap();
+        assert_eq!(serde_json::to_string(&object).unwrap(), canonical, "{text}");
+    }
+}
+
 #[test]
 fn names_what_is_wrong_and_where() {
     let check = |text: &str, kind: Kind, at: &str| {
