@@ -1,3 +1,226 @@
-//! Synthetic users and speed figures for a Matrix homeserver
+//! `hanse-loadtest`: synthetic users against a Matrix homeserver.
 
-fn main() {}
+use std::{
+    io::{self, Write},
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use hanse_loadtest::{
+    Report, Target, big_room::BigRoom, deliver::Deliver, fsync::Fsync, send::Send,
+};
+
+/// Put load on a Matrix homeserver and say how it held up.
+///
+/// The server must take registrations without a token and have its rate limits off.
+#[derive(Debug, Parser)]
+#[command(name = "hanse-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    scenario: Scenario,
+    /// Write the figures to this file, too
+    #[arg(long, global = true, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// Closed loop: senders that wait for each answer
+    Send {
+        #[command(flatten)]
+        server: Server,
+        /// How many send at the same time
+        #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        senders: u16,
+        /// How many rooms they send into
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        rooms: u16,
+        /// Length of a message's text, in bytes
+        #[arg(long, default_value_t = 40)]
+        text_bytes: usize,
+        #[command(flatten)]
+        period: Period,
+    },
+    /// Open loop: messages at fixed times into rooms whose members wait in /sync
+    Deliver {
+        #[command(flatten)]
+        server: Server,
+        /// How many wait
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+        users: u64,
+        /// Members of each room
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+        room_size: u64,
+        /// Messages a second over all rooms
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        rate: u64,
+        #[command(flatten)]
+        period: Period,
+    },
+    /// Many joins into one room, then sends into it
+    BigRoom {
+        #[command(flatten)]
+        server: Server,
+        /// How many join
+        #[arg(long, default_value_t = 10_000)]
+        joins: usize,
+        /// How many register or join at the same time
+        #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        lanes: u16,
+        /// How many then send at the same time
+        #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        senders: u16,
+        #[command(flatten)]
+        period: Period,
+    },
+    /// The yardstick: append and fsync, alone
+    Fsync {
+        /// Where to write
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: PathBuf,
+        /// Bytes of each append
+        #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+        bytes: u32,
+        #[command(flatten)]
+        period: Period,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Server {
+    /// Where the server listens, without TLS
+    #[arg(
+        long = "server",
+        default_value = "127.0.0.1:8008",
+        value_name = "HOST:PORT"
+    )]
+    address: String,
+    /// The server's process id, to measure its processor time and memory
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Counters on the server's /metrics to report, by the starts of their names
+    #[arg(
+        long,
+        default_value = "hanse_store,hanse_log_batches",
+        value_delimiter = ','
+    )]
+    counters: Vec<String>,
+    /// Let the server be on another machine
+    #[arg(long)]
+    remote: bool,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Period {
+    /// How long is measured, in seconds
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    seconds: u64,
+    /// How long it runs before that, in seconds
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(0..=600))]
+    warm_up: u64,
+}
+
+/// The most that `fsync` writes.
+const FSYNC_BYTES_MAX: u64 = 1 << 30;
+
+impl Period {
+    fn measured(self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    fn warm_up(self) -> Duration {
+        Duration::from_secs(self.warm_up)
+    }
+}
+
+impl Server {
+    fn target(&self) -> anyhow::Result<Target> {
+        let mut found = self
+            .address
+            .to_socket_addrs()
+            .with_context(|| format!("no address: {}", self.address))?;
+        let local = |address: &SocketAddr| self.remote || address.ip().is_loopback();
+        let address = found.find(local);
+        let address = address.context("not on this machine; --remote if that is meant")?;
+        Ok(Target::new(address, self.pid))
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    // One thread: the other processors are the server's.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let report = runtime.block_on(run(cli.scenario))?;
+    write!(io::stdout(), "{report}")?;
+    cli.json.map_or(Ok(()), |path| report.write_json(&path))
+}
+
+async fn run(scenario: Scenario) -> anyhow::Result<Report> {
+    match scenario {
+        Scenario::Send {
+            server,
+            senders,
+            rooms,
+            text_bytes,
+            period,
+        } => {
+            let send = Send {
+                senders: senders.into(),
+                rooms: rooms.into(),
+                measured: period.measured(),
+                warm_up: period.warm_up(),
+                text_bytes,
+                counters: server.counters.clone(),
+            };
+            send.run(&server.target()?).await
+        }
+        Scenario::Deliver {
+            server,
+            users,
+            room_size,
+            rate,
+            period,
+        } => {
+            let deliver = Deliver {
+                users,
+                room_size,
+                per_second: rate,
+                measured: period.measured(),
+                warm_up: period.warm_up(),
+            };
+            deliver.run(&server.target()?).await
+        }
+        Scenario::BigRoom {
+            server,
+            joins,
+            lanes,
+            senders,
+            period,
+        } => {
+            let big_room = BigRoom {
+                members: joins,
+                lanes: lanes.into(),
+                senders: senders.into(),
+                measured: period.measured(),
+                counters: server.counters.clone(),
+            };
+            big_room.run(&server.target()?).await
+        }
+        Scenario::Fsync {
+            directory,
+            bytes,
+            period,
+        } => Fsync {
+            directory,
+            bytes: bytes as usize,
+            measured: period.measured(),
+            bytes_max: FSYNC_BYTES_MAX,
+        }
+        .run(),
+    }
+}
