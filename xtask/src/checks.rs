@@ -1,5 +1,6 @@
 //! What each layer runs.
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -90,8 +91,12 @@ pub(crate) fn tests(root: &Path) -> Result<Counts> {
 
 /// The statements of the slot log and the CQL engine, on a server that is started for it.
 pub(crate) fn cql(root: &Path) -> Result<Counts> {
-    let folder = root.join("deploy/cql");
-    let started = must(&mut program("./start.sh", &folder)).and_then(|ran| cql_address(&ran));
+    let scripts = root.join("deploy/cql");
+    let data = setup::test_env(root).join("cql");
+    let _ = fs::remove_dir_all(&data);
+    fs::create_dir_all(&data)?;
+    let started =
+        must(program("./start.sh", &scripts).arg(&data)).and_then(|ran| cql_address(&ran));
     let counts = started.and_then(|address| {
         let args = [
             "test",
@@ -107,7 +112,7 @@ pub(crate) fn cql(root: &Path) -> Result<Counts> {
             .env(CQL_VARIABLE, address);
         Ok(counted(Runner::CargoTest, &run(&mut command)?))
     });
-    must(&mut program("./stop.sh", &folder))?;
+    must(program("./stop.sh", &scripts).arg(&data))?;
     counts
 }
 

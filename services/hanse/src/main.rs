@@ -5,8 +5,12 @@
 //! Invariant: bad settings end with code 64 and name themselves; every other failure ends with 1.
 
 mod account;
+mod applier;
 mod cli;
 mod exit;
+mod operator;
+mod plugs;
+mod secrets;
 mod serve;
 mod welcome;
 mod wiring;

@@ -53,8 +53,10 @@ async fn run(config: &Config, metrics: Metrics) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    open(&surroundings, listener, wired, metrics).await?;
+    let welcome = open(&surroundings, listener, wired, metrics).await?;
+    // Whoever reads the address may rely on readiness.
     started.set(true);
+    crate::print(&welcome)?;
     let drained = lifecycle.run(signals).await;
     if drained.success() {
         return Ok(());
@@ -62,13 +64,13 @@ async fn run(config: &Config, metrics: Metrics) -> Result<(), Failure> {
     Err(anyhow!("the server did not end in order ({:?})", drained.stop).into())
 }
 
-/// Opens the doors: the admin socket, then the HTTP listener, and says so.
+/// Opens the doors: the admin socket, then the HTTP listener. Returns what to tell the operator.
 async fn open(
     surroundings: &Surroundings<'_>,
     listener: Listener,
     wired: Wired,
     metrics: Metrics,
-) -> Result<(), Failure> {
+) -> Result<String, Failure> {
     let Surroundings {
         config,
         data,
@@ -97,5 +99,5 @@ async fn open(
         metrics,
         Arc::clone(clock),
     );
-    crate::print(&welcome::text(config, address, &first))
+    Ok(welcome::text(config, address, &first))
 }

@@ -2,13 +2,27 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use anyhow::Context;
 use axum::Router;
-use hanse_runtime::admin::{AdminCommands, AdminError, CreateUser, FirstAccount, UserCreated};
-use hanse_runtime::config::Config;
-use hanse_runtime::{Clock, DataDir, Lifecycle, Random};
+use hanse_api::{AdmissionLimits, ApiParts};
+use hanse_log::{LogParts, SlotLogs, SlotMap};
+use hanse_room::{RoomParts, Rooms, Typing};
+use hanse_runtime::admin::AdminCommands;
+use hanse_runtime::config::{Config, Durability};
+use hanse_runtime::{Clock, DataDir, Lifecycle, Random, Stage};
+use hanse_store::Store;
+use hanse_store_embedded::{EmbeddedStore, Options};
+use hanse_sync::{SyncParts, SyncWorker, TokenKey};
+use hanse_user::{UserConfig, UserParts, Users};
 
+use crate::applier::Domains;
 use crate::exit::Failure;
+use crate::operator::Operator;
+use crate::plugs::{Syncs, Typists};
+use crate::secrets::Secrets;
+
+/// Rooms whose memory is kept.
+const ROOMS_HELD_MAX: u64 = 10_000;
 
 /// What a process gives to its roles.
 #[derive(Debug)]
@@ -30,38 +44,102 @@ pub(crate) struct Wired {
 
 /// Opens the store, replays the logs and starts the roles. When it returns, requests can be
 /// answered.
-#[expect(clippy::unused_async, reason = "opening the store waits")]
 pub(crate) async fn wire(surroundings: &Surroundings<'_>) -> Result<Wired, Failure> {
-    let Surroundings {
-        config,
-        data,
-        random,
-        ..
-    } = surroundings;
-    tracing::info!(
-        server.name = %config.server.name,
-        data.path = %data.path().display(),
-        instance = random.alphanumeric(8),
-        "no role is wired yet"
-    );
-    Ok(Wired {
-        router: Router::new(),
-        admin: Arc::new(NoUsers),
-    })
+    let store = open_store(surroundings)?;
+    let secrets = Secrets::load(&store, surroundings.random.as_ref()).await?;
+    let logs = open_logs(surroundings, &store).await?;
+    let users = users(surroundings, &store, &logs)?;
+    let rooms = rooms(surroundings, &store, &logs, &secrets);
+    let typing = Typing::new(Arc::clone(&surroundings.clock));
+    let sync = SyncWorker::start(SyncParts {
+        logs,
+        rooms: rooms.reader().clone(),
+        users: users.clone(),
+        typing: typing.clone(),
+        clock: Arc::clone(&surroundings.clock),
+        tasks: surroundings.lifecycle.tasks(Stage::Front).clone(),
+        token_key: TokenKey::new(secrets.token_secret),
+    });
+    let mode = surroundings.config.registration.mode;
+    let admin = Arc::new(Operator { users: users.clone(), mode });
+    let router = hanse_api::router(ApiParts {
+        users,
+        rooms,
+        sync: Arc::new(Syncs(sync)),
+        typing: Arc::new(Typists(typing)),
+        tasks: surroundings.lifecycle.tasks(Stage::Work).clone(),
+        clock: Arc::clone(&surroundings.clock),
+        config: Arc::new(surroundings.config.clone()),
+        admission: AdmissionLimits::default(),
+    });
+    Ok(Wired { router, admin })
 }
 
-/// Stands in until the user domain is wired.
-struct NoUsers;
+fn open_store(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure> {
+    let clock = Arc::clone(&surroundings.clock);
+    let mut options = Options::new(Arc::new(move || clock.now_ms()));
+    options.durability = match surroundings.config.data.durability {
+        Durability::Fsync => hanse_store_embedded::Durability::Fsync,
+        Durability::Os => hanse_store_embedded::Durability::Os,
+    };
+    let path = surroundings.data.path().join("store");
+    Ok(EmbeddedStore::open(path, options).context("cannot open the store")?)
+}
 
-#[async_trait]
-impl AdminCommands for NoUsers {
-    async fn create_user(&self, _: CreateUser) -> Result<UserCreated, AdminError> {
-        Err(AdminError::Failed {
-            reason: "accounts are not there yet".to_owned(),
-        })
-    }
+async fn open_logs(
+    surroundings: &Surroundings<'_>,
+    store: &Arc<dyn Store>,
+) -> Result<SlotLogs, Failure> {
+    let parts = LogParts {
+        store: Arc::clone(store),
+        applier: Arc::new(Domains),
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        tasks: surroundings.lifecycle.tasks(Stage::Store).clone(),
+        map: SlotMap::initial(SlotMap::SLOTS_SINGLE_PROCESS),
+        owner: surroundings.random.alphanumeric(8),
+    };
+    Ok(SlotLogs::open(parts).await.context("cannot open the slot logs")?)
+}
 
-    async fn first_account(&self) -> Result<FirstAccount, AdminError> {
-        Ok(FirstAccount::Missing { token: None })
-    }
+fn users(
+    surroundings: &Surroundings<'_>,
+    store: &Arc<dyn Store>,
+    logs: &SlotLogs,
+) -> Result<Users, Failure> {
+    let Config { passwords, registration, server, .. } = surroundings.config;
+    let tasks = surroundings.lifecycle.tasks(Stage::Work).clone();
+    let parts = UserParts {
+        store: Arc::clone(store),
+        logs: logs.clone(),
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        passwords: tasks.blocking_pool("passwords", passwords.threads, passwords.queue_len_max),
+        tasks,
+        server_name: server.name.clone(),
+        config: UserConfig {
+            argon2_memory_kib: passwords.memory_kib,
+            argon2_iterations: passwords.iterations,
+            password_chars_min: registration.password_chars_min,
+            ..UserConfig::default()
+        },
+    };
+    Ok(Users::new(parts).map_err(anyhow::Error::from)?)
+}
+
+fn rooms(
+    surroundings: &Surroundings<'_>,
+    store: &Arc<dyn Store>,
+    logs: &SlotLogs,
+    secrets: &Secrets,
+) -> Rooms {
+    Rooms::new(RoomParts {
+        store: Arc::clone(store),
+        logs: logs.clone(),
+        clock: Arc::clone(&surroundings.clock),
+        random: Arc::clone(&surroundings.random),
+        server_name: surroundings.config.server.name.clone(),
+        key: Arc::clone(&secrets.signing_key),
+        rooms_held_max: ROOMS_HELD_MAX,
+    })
 }

@@ -16,8 +16,12 @@ use super::{Config, ConfigError, SettingError};
 /// What environment variables of ours begin with.
 const PREFIX: &str = "HANSE_";
 
-/// Variables of that prefix which are no settings: the file's name, and what the tests are told.
-const NOT_SETTINGS: [&str; 2] = ["HANSE_CONFIG", "HANSE_BIN"];
+/// Variables of that prefix which are no settings: the file's name, which binary tests start, and
+/// where tests keep what they download.
+const NOT_SETTINGS: [&str; 3] = ["HANSE_CONFIG", "HANSE_BIN", "HANSE_CACHE"];
+
+/// What tests are told begins so; a server that they start inherits it.
+const TEST_PREFIX: &str = "TEST_";
 
 /// Where settings come from besides the defaults; each source goes before the one above it.
 #[derive(Clone, Debug, Default)]
@@ -171,14 +175,16 @@ fn strays() -> Vec<SettingError> {
             value.to_string_lossy().into_owned(),
         ))
     });
-    let stray = names.filter(|(name, _)| {
-        name.strip_prefix(PREFIX)
-            .is_some_and(|rest| !rest.contains("__") && !is_service_link(rest))
-            && !NOT_SETTINGS.contains(&name.as_str())
-    });
+    let stray = names.filter(|(name, _)| is_stray(name));
     stray
         .map(|(name, value)| stray_error(name, &value))
         .collect()
+}
+
+fn is_stray(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| {
+        !rest.contains("__") && !rest.starts_with(TEST_PREFIX) && !is_service_link(rest)
+    }) && !NOT_SETTINGS.contains(&name)
 }
 
 /// Kubernetes sets such variables in every pod next to a service that is called `hanse`.
