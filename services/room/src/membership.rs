@@ -11,7 +11,7 @@ use crate::{
     NewEvent, RoomError, Rooms, Sent,
     entry::is_local,
     hot::Hot,
-    rooms::{Decided, Inner},
+    rooms::{Change, Decided, Inner},
     tables::TransactionKey,
 };
 
@@ -70,15 +70,12 @@ impl Rooms {
         room_id: &RoomId,
         change: MembershipChange,
     ) -> Result<Sent, RoomError> {
-        self.change(room_id, async |rooms: &Inner, hot: &mut Hot| {
-            rooms.decide_membership(hot, change.clone()).await
-        })
-        .await
+        self.change(room_id, &Change::Membership(change)).await
     }
 }
 
 impl Inner {
-    async fn decide_membership(
+    pub(crate) async fn decide_membership(
         &self,
         hot: &mut Hot,
         mut change: MembershipChange,

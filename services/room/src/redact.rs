@@ -7,7 +7,7 @@ use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId};
 use crate::{
     RoomError, Rooms, Sent, TimelineEvent,
     hot::Hot,
-    rooms::{Decided, Inner},
+    rooms::{Change, Decided, Inner},
     tables::TransactionKey,
 };
 
@@ -27,15 +27,12 @@ pub struct Redaction {
 impl Rooms {
     /// Redacts an event: one's own, or anybody's with the power to.
     pub async fn redact(&self, room_id: &RoomId, redaction: Redaction) -> Result<Sent, RoomError> {
-        self.change(room_id, async |rooms: &Inner, hot: &mut Hot| {
-            rooms.decide_redaction(hot, redaction.clone()).await
-        })
-        .await
+        self.change(room_id, &Change::Redaction(redaction)).await
     }
 }
 
 impl Inner {
-    async fn decide_redaction(
+    pub(crate) async fn decide_redaction(
         &self,
         hot: &mut Hot,
         redaction: Redaction,

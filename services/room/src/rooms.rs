@@ -12,7 +12,7 @@ use ruma::{
 };
 
 use crate::{
-    RoomError, RoomReader,
+    MembershipChange, Redaction, RoomError, RoomReader,
     cells::{Cell, Cells},
     entry::Circumstances,
     hot::Hot,
@@ -71,6 +71,13 @@ pub struct Sent {
     pub event_id: OwnedEventId,
     /// Where it stands; for a repeated transaction, where the slot stood when it was recognised.
     pub position: Position,
+}
+
+/// What somebody wants of a room.
+pub(crate) enum Change {
+    Event(NewEvent),
+    Membership(MembershipChange),
+    Redaction(Redaction),
 }
 
 /// What a decision came to.
@@ -138,24 +145,18 @@ impl Rooms {
     /// Sends an event into a room; returns when it is durable and everybody may see it. A repeated
     /// transaction gives the event that it became.
     pub async fn send(&self, room_id: &RoomId, event: NewEvent) -> Result<Sent, RoomError> {
-        self.change(room_id, async |rooms: &Inner, hot: &mut Hot| {
-            rooms.decide_event(hot, event.clone()).await
-        })
-        .await
+        self.change(room_id, &Change::Event(event)).await
     }
 
     /// Decides on the room's memory under its lock, submits, and waits outside of the lock.
     pub(crate) async fn change(
         &self,
         room_id: &RoomId,
-        decide: impl AsyncFn(&Inner, &mut Hot) -> Result<Decided, RoomError>,
+        change: &Change,
     ) -> Result<Sent, RoomError> {
         let cell = self.inner.cells.cell(room_id);
         for _ in 0..DECISIONS_MAX {
-            let (event_id, ticket) = self
-                .inner
-                .decide_under_lock(room_id, &cell, &decide)
-                .await?;
+            let (event_id, ticket) = self.inner.decide_under_lock(room_id, &cell, change).await?;
             match ticket.applied().await {
                 Ok(position) => return Ok(Sent { event_id, position }),
                 Err(AppendError::Stale) => {}
@@ -171,11 +172,11 @@ impl Inner {
         &self,
         room_id: &RoomId,
         cell: &Cell,
-        decide: &impl AsyncFn(&Inner, &mut Hot) -> Result<Decided, RoomError>,
+        change: &Change,
     ) -> Result<(OwnedEventId, Ticket), RoomError> {
         let mut guard = cell.lock().await;
         let hot = self.loaded(room_id, &mut guard).await?;
-        match decide(self, hot).await? {
+        match self.decide(hot, change).await? {
             // A barrier in the same generation: the event is there when it resolves.
             Decided::Already(event_id) => {
                 let ticket = self.logs.submit(hot.slot, Some(hot.basis), Vec::new())?;
@@ -189,6 +190,14 @@ impl Inner {
                 }
                 Ok((event_id, submitted?))
             }
+        }
+    }
+
+    async fn decide(&self, hot: &mut Hot, change: &Change) -> Result<Decided, RoomError> {
+        match change {
+            Change::Event(event) => self.decide_event(hot, event.clone()).await,
+            Change::Membership(change) => self.decide_membership(hot, change.clone()).await,
+            Change::Redaction(redaction) => self.decide_redaction(hot, redaction.clone()).await,
         }
     }
 

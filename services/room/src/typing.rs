@@ -43,7 +43,11 @@ impl Typing {
     /// Nobody is typing.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let notices = broadcast::channel(NOTICES_LEN_MAX).0;
-        Self { state: Arc::default(), clock, notices }
+        Self {
+            state: Arc::default(),
+            clock,
+            notices,
+        }
     }
 
     /// A user started (`Some(how long)`) or stopped typing.
@@ -67,8 +71,13 @@ impl Typing {
     /// Rooms that changed after a time, with those who type there now.
     pub fn changed_after(&self, after_ms: i64) -> Vec<(OwnedRoomId, Vec<OwnedUserId>)> {
         let state = self.state.lock();
-        let changed = state.rooms.iter().filter(|(_, room)| room.changed_ms > after_ms);
-        changed.map(|(id, room)| (id.clone(), room.users.keys().cloned().collect())).collect()
+        let changed = state
+            .rooms
+            .iter()
+            .filter(|(_, room)| room.changed_ms > after_ms);
+        changed
+            .map(|(id, room)| (id.clone(), room.users.keys().cloned().collect()))
+            .collect()
     }
 
     /// When the newest change was, for tokens.
@@ -97,7 +106,9 @@ impl Typing {
         for room_id in &changed {
             self.mark(&mut state, room_id);
         }
-        state.rooms.retain(|_, room| !room.users.is_empty() || room.changed_ms > forget_before);
+        state
+            .rooms
+            .retain(|_, room| !room.users.is_empty() || room.changed_ms > forget_before);
     }
 
     fn mark(&self, state: &mut State, room_id: &RoomId) {
@@ -124,9 +135,15 @@ mod tests {
         let (room, user) = (room_id!("!r:localhost"), user_id!("@a:localhost"));
         typing.set(room, user, Some(Duration::from_secs(5)));
         let at = typing.latest_ms();
-        assert_eq!(typing.changed_after(at - 1), [(room.to_owned(), vec![user.to_owned()])]);
+        assert_eq!(
+            typing.changed_after(at - 1),
+            [(room.to_owned(), vec![user.to_owned()])]
+        );
         typing.set(room, user, Some(Duration::from_secs(5)));
-        assert!(typing.changed_after(at).is_empty(), "typing on is no change");
+        assert!(
+            typing.changed_after(at).is_empty(),
+            "typing on is no change"
+        );
         clock.advance(Duration::from_secs(6));
         typing.sweep();
         assert_eq!(typing.changed_after(at), [(room.to_owned(), vec![])]);

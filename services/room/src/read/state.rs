@@ -133,11 +133,21 @@ impl RoomReader {
             let partition = StateRow::partition(room_id.as_str(), shard);
             let range = Range::all();
             let page = self
-                .page(&ROOM_STATE, partition, range, Direction::Forward, LOOKED_AT_MAX)
+                .page(
+                    &ROOM_STATE,
+                    partition,
+                    range,
+                    Direction::Forward,
+                    LOOKED_AT_MAX,
+                )
                 .await?;
             for row in &page.rows {
                 let member = StateAt::of(StateRow::read(row)?)?;
-                if member.membership.as_deref().is_some_and(|m| memberships.contains(&m)) {
+                if member
+                    .membership
+                    .as_deref()
+                    .is_some_and(|m| memberships.contains(&m))
+                {
                     members.push(member);
                 }
             }

@@ -35,7 +35,15 @@ impl UserRoom {
         stripped_state: Option<String>,
     ) -> Option<Self> {
         let event_id = OwnedEventId::try_from(event_id).ok()?;
-        Some(Self { room_id, membership, previous, position, event_id, stripped_state, bucket })
+        Some(Self {
+            room_id,
+            membership,
+            previous,
+            position,
+            event_id,
+            stripped_state,
+            bucket,
+        })
     }
 
     fn of(row: UserRoomRow) -> Result<Self, StoreError> {
