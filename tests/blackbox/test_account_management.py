@@ -72,7 +72,7 @@ def test_deactivate_ends_the_account(http, alice):
 
 
 def test_deactivated_name_stays_taken(http, alice):
-    """POST /account/deactivate: "MUST NOT be possible to register the user ID again" (identity)."""
+    """POST /account/deactivate: the id is not given to somebody else."""
     ok(deactivate(alice))
     body = {"username": alice.localpart, "password": "whatever 12"}
     fails(Client(http).post("/register", json=body), 400, {"M_USER_IN_USE", "M_EXCLUSIVE"})

@@ -68,7 +68,7 @@ def test_device_id_and_display_name_are_taken(alice):
 
 
 def test_login_on_an_existing_device_keeps_one_device(alice):
-    """POST /login `device_id`: "If this corresponds to a known client device", it is reused."""
+    """POST /login `device_id`: that of a known device is used again."""
     alice.login_again(device_id="SHARED")
     second = alice.login_again(device_id="SHARED")
     devices = [device["device_id"] for device in ok(second.get("/devices"))["devices"]]

@@ -69,7 +69,7 @@ def test_own_receipt_reaches_own_sessions(alice, bob, room):
 
 
 def test_private_receipt_is_seen_by_its_owner_only(alice, bob, room):
-    """m.read.private: "Servers MUST NOT send [it] to any other user than the one who sent it"."""
+    """m.read.private: "Servers MUST NOT send" it to any other user."""
     first, second = alice.send(room, "1"), alice.send(room, "2")
     ok(mark(bob, room, first, "m.read.private"))
     bob.sync_when(lambda s: receipt(s, room, first, bob, "m.read.private"))

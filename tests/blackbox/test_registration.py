@@ -32,7 +32,7 @@ def test_dummy_stage_completes_registration(http):
 
 
 def test_parameters_may_be_left_to_the_session(http):
-    """UIA: "the client then submits auth with session", and the body again."""
+    """UIA: the client submits `auth` with the session, and the body again."""
     body, challenge = challenge_of(http)
     auth = {"type": "m.login.dummy", "session": challenge["session"]}
     account = ok(Client(http).post("/register", json={**body, "auth": auth}))

@@ -21,7 +21,7 @@ def test_presets(alice, preset, expected):
     room = alice.create_room(preset=preset)
     assert alice.state(room, "m.room.join_rules")["join_rule"] == expected["join_rule"]
     assert alice.state(room, "m.room.history_visibility")["history_visibility"] == "shared"
-    # "The default is forbidden": a server may leave the event out.
+    # Without the event guests are not allowed: leaving it out says the same.
     guests = find(all_state(alice, room), "m.room.guest_access")
     assert (guests["content"]["guest_access"] if guests else "forbidden") == expected[
         "guest_access"

@@ -56,7 +56,7 @@ def test_both_directions_are_each_others_reverse(alice, room, limit):
 
 
 def test_end_is_left_out_at_the_end(alice, room):
-    """GET .../messages `end`: "If no further events are available, this property is omitted"."""
+    """GET .../messages `end`: is omitted where no further events are available."""
     page = alice.messages(room, "b", limit=100)
     while page.get("end"):
         page = alice.messages(room, "b", limit=100, **{"from": page["end"]})
