@@ -20,6 +20,8 @@ use ruma::api::{
 };
 
 mod request;
+mod room;
+mod user;
 
 /// Why a request got no answer of its endpoint's kind.
 #[derive(Debug, thiserror::Error)]

@@ -48,6 +48,33 @@ impl<T: OutgoingResponse> IntoResponse for Ruma<T> {
     }
 }
 
+/// Requests whose body needs a look before ruma reads it.
+pub(crate) trait CheckedRequest: IncomingRequest {
+    /// Refuses what ruma would not refuse, or not in the specification's words.
+    fn check_body(body: &[u8]) -> Result<(), ApiError>;
+}
+
+/// Like [`Ruma`], for a [`CheckedRequest`].
+#[derive(Debug)]
+pub(crate) struct RumaChecked<T>(pub(crate) T);
+
+impl<T, S> FromRequest<S> for RumaChecked<T>
+where
+    T: CheckedRequest,
+    S: Send + Sync,
+    BodyBytesMax: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let max = BodyBytesMax::from_ref(state);
+        let (parts, bytes) = split(request, max, false).await?;
+        strict_json::check_object(&bytes, Limits::body(max.0))?;
+        T::check_body(&bytes)?;
+        Ok(Self(read(parts, &bytes).await?))
+    }
+}
+
 /// A request whose body is the content of an event: read once, as canonical JSON. The typed request
 /// sees an empty object in its place.
 #[derive(Debug)]

@@ -20,7 +20,7 @@ use crate::{
     admission::Class,
     cors,
     error::ApiError,
-    exchange::{Ruma, RumaContent},
+    exchange::{Ruma, RumaChecked, RumaContent},
     guard::{Guarded, Guards},
 };
 
@@ -54,6 +54,9 @@ macro_rules! answers {
             type Request = R;
         }
         impl<M, $($argument,)* R: Metadata> Answers for (M, $($argument,)* RumaContent<R>,) {
+            type Request = R;
+        }
+        impl<M, $($argument,)* R: Metadata> Answers for (M, $($argument,)* RumaChecked<R>,) {
             type Request = R;
         }
     };

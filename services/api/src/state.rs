@@ -3,18 +3,68 @@
 use std::{fmt, sync::Arc};
 
 use axum::extract::FromRef;
+use hanse_room::{RoomReader, Rooms, Typing};
+use hanse_runtime::{
+    Clock, Tasks,
+    config::{Config, Registration, Server},
+};
+use hanse_user::Users;
 
-use crate::{body::BodyBytesMax, rates::Rates};
+use crate::{
+    ApiParts, body::BodyBytesMax, member_profiles::MemberProfiles, rates::Rates,
+    sync_handler::Syncs,
+};
 
 /// Everything behind one pointer, so that a request clones little. Handlers never see it: they take
 /// `State` of a part.
 #[derive(Clone)]
-pub(crate) struct ApiState(pub(crate) Arc<Parts>);
+pub(crate) struct ApiState(Arc<State>);
 
-/// The parts.
-pub(crate) struct Parts {
-    pub(crate) body_bytes_max: BodyBytesMax,
-    pub(crate) rates: Rates,
+struct State {
+    users: Users,
+    rooms: Rooms,
+    syncs: Syncs,
+    typing: Typing,
+    rates: Rates,
+    tasks: Tasks,
+    clock: Arc<dyn Clock>,
+    server: Arc<Server>,
+    registration: Arc<Registration>,
+    body_bytes_max: BodyBytesMax,
+}
+
+impl ApiState {
+    pub(crate) fn new(parts: ApiParts) -> Self {
+        let ApiParts {
+            users,
+            rooms,
+            sync,
+            typing,
+            tasks,
+            clock,
+            config,
+            admission: _,
+        } = parts;
+        let Config {
+            server,
+            registration,
+            limits,
+            rate_limits,
+            ..
+        } = &*config;
+        Self(Arc::new(State {
+            users,
+            rooms,
+            syncs: Syncs(sync),
+            typing,
+            rates: Rates::new(rate_limits, &clock),
+            tasks,
+            clock,
+            server: Arc::new(server.clone()),
+            registration: Arc::new(registration.clone()),
+            body_bytes_max: BodyBytesMax(limits.body_bytes_max),
+        }))
+    }
 }
 
 impl fmt::Debug for ApiState {
@@ -23,14 +73,47 @@ impl fmt::Debug for ApiState {
     }
 }
 
-impl FromRef<ApiState> for BodyBytesMax {
+macro_rules! parts {
+    ($($part:ty = $field:ident),+ $(,)?) => {$(
+        impl FromRef<ApiState> for $part {
+            fn from_ref(state: &ApiState) -> Self {
+                state.0.$field.clone()
+            }
+        }
+    )+};
+}
+
+parts! {
+    Users = users,
+    Rooms = rooms,
+    Syncs = syncs,
+    Typing = typing,
+    Rates = rates,
+    Tasks = tasks,
+    Arc<dyn Clock> = clock,
+    Arc<Server> = server,
+    Arc<Registration> = registration,
+    BodyBytesMax = body_bytes_max,
+}
+
+impl FromRef<ApiState> for RoomReader {
     fn from_ref(state: &ApiState) -> Self {
-        state.0.body_bytes_max
+        state.0.rooms.reader().clone()
     }
 }
 
-impl FromRef<ApiState> for Rates {
+impl FromRef<ApiState> for MemberProfiles {
     fn from_ref(state: &ApiState) -> Self {
-        state.0.rates.clone()
+        let State {
+            users,
+            rooms,
+            tasks,
+            ..
+        } = &*state.0;
+        Self {
+            users: users.clone(),
+            rooms: rooms.clone(),
+            tasks: tasks.clone(),
+        }
     }
 }

@@ -1,0 +1,46 @@
+//! What the sync role answers: it is plugged in, since roles do not depend on roles.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use async_trait::async_trait;
+use hanse_log::Position;
+use hanse_user::Session;
+use ruma::{RoomId, UserId, api::client::sync::sync_events::v3};
+
+use crate::ApiError;
+
+/// Answers `/sync`, and knows its tokens.
+#[async_trait]
+pub trait SyncHandler: Send + Sync + 'static {
+    /// `GET /_matrix/client/v3/sync`: waits, up to the request's time-out, until there is something
+    /// to tell.
+    async fn sync(&self, session: &Session, request: v3::Request)
+    -> Result<v3::Response, ApiError>;
+
+    /// Up to where, in a room, a token of `/sync` has seen everything; `None` if it is not a token
+    /// that was given to this user.
+    async fn position_in(
+        &self,
+        token: &str,
+        user_id: &UserId,
+        room_id: &RoomId,
+    ) -> Result<Option<Position>, ApiError>;
+}
+
+/// The handler, as handlers of requests take it.
+#[derive(Clone)]
+pub(crate) struct Syncs(pub(crate) Arc<dyn SyncHandler>);
+
+impl Deref for Syncs {
+    type Target = dyn SyncHandler;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Syncs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Syncs").finish_non_exhaustive()
+    }
+}
