@@ -24,15 +24,22 @@ impl AdminCommands for Operator {
             ..Registration::default()
         };
         match self.users.register(registration).await {
-            Ok(account) => Ok(UserCreated { user_id: account.user_id }),
+            Ok(account) => Ok(UserCreated {
+                user_id: account.user_id,
+            }),
             Err(RegisterError::Unavailable(error)) => Err(failed(&error)),
-            Err(error) => Err(AdminError::Refused { reason: error.to_string() }),
+            Err(error) => Err(AdminError::Refused {
+                reason: error.to_string(),
+            }),
         }
     }
 
     async fn first_account(&self) -> Result<FirstAccount, AdminError> {
         for initial in INITIALS.chars() {
-            let found = self.users.search_users(initial.encode_utf8(&mut [0; 4]), 1).await;
+            let found = self
+                .users
+                .search_users(initial.encode_utf8(&mut [0; 4]), 1)
+                .await;
             if !found.map_err(|error| failed(&error))?.users.is_empty() {
                 return Ok(FirstAccount::Exists);
             }
@@ -47,5 +54,7 @@ impl AdminCommands for Operator {
 }
 
 fn failed(error: &dyn std::error::Error) -> AdminError {
-    AdminError::Failed { reason: error.to_string() }
+    AdminError::Failed {
+        reason: error.to_string(),
+    }
 }

@@ -1,11 +1,8 @@
 //! What one role asks of another, plugged together.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use hanse_api::{ApiError, SyncHandler, TypingHandler};
+use hanse_api::{ApiError, SyncHandler};
 use hanse_log::Position;
-use hanse_room::Typing;
 use hanse_sync::{SyncError, SyncWorker};
 use hanse_user::Session;
 use ruma::api::client::sync::sync_events::v3;
@@ -21,7 +18,10 @@ impl SyncHandler for Syncs {
         session: &Session,
         request: v3::Request,
     ) -> Result<v3::Response, ApiError> {
-        let answer = self.0.sync(&session.user_id, &session.device_id, request).await;
+        let answer = self
+            .0
+            .sync(&session.user_id, &session.device_id, request)
+            .await;
         answer.map_err(refused)
     }
 
@@ -41,21 +41,5 @@ fn refused(error: SyncError) -> ApiError {
         error @ SyncError::UnknownFilter { .. } => ApiError::invalid_param(error.to_string()),
         SyncError::Store(error) => error.into(),
         SyncError::User(error) => error.into(),
-    }
-}
-
-/// Who is typing, for the API.
-pub(crate) struct Typists(pub(crate) Typing);
-
-#[async_trait]
-impl TypingHandler for Typists {
-    async fn set_typing(
-        &self,
-        room_id: &RoomId,
-        user_id: &UserId,
-        lasts: Option<Duration>,
-    ) -> Result<(), ApiError> {
-        self.0.set(room_id, user_id, lasts);
-        Ok(())
     }
 }

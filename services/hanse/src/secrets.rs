@@ -62,7 +62,14 @@ async fn secret(store: &Arc<dyn Store>, name: &str, new: String) -> anyhow::Resu
     };
     store.conditional(insert).await?;
     let key = Key::partition(partition);
-    let row = store.get(&DEPLOYMENT_SECRETS, &key, Consistency::Serial).await?;
-    let secret = row.as_ref().and_then(|row| row.values.first()).and_then(Value::as_str);
-    secret.map(str::to_owned).with_context(|| format!("the secret {name} is missing"))
+    let row = store
+        .get(&DEPLOYMENT_SECRETS, &key, Consistency::Serial)
+        .await?;
+    let secret = row
+        .as_ref()
+        .and_then(|row| row.values.first())
+        .and_then(Value::as_str);
+    secret
+        .map(str::to_owned)
+        .with_context(|| format!("the secret {name} is missing"))
 }

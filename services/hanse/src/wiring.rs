@@ -18,7 +18,7 @@ use hanse_user::{UserConfig, UserParts, Users};
 use crate::applier::Domains;
 use crate::exit::Failure;
 use crate::operator::Operator;
-use crate::plugs::{Syncs, Typists};
+use crate::plugs::Syncs;
 use crate::secrets::Secrets;
 
 /// Rooms whose memory is kept.
@@ -61,12 +61,15 @@ pub(crate) async fn wire(surroundings: &Surroundings<'_>) -> Result<Wired, Failu
         token_key: TokenKey::new(secrets.token_secret),
     });
     let mode = surroundings.config.registration.mode;
-    let admin = Arc::new(Operator { users: users.clone(), mode });
+    let admin = Arc::new(Operator {
+        users: users.clone(),
+        mode,
+    });
     let router = hanse_api::router(ApiParts {
         users,
         rooms,
         sync: Arc::new(Syncs(sync)),
-        typing: Arc::new(Typists(typing)),
+        typing,
         tasks: surroundings.lifecycle.tasks(Stage::Work).clone(),
         clock: Arc::clone(&surroundings.clock),
         config: Arc::new(surroundings.config.clone()),
@@ -99,7 +102,9 @@ async fn open_logs(
         map: SlotMap::initial(SlotMap::SLOTS_SINGLE_PROCESS),
         owner: surroundings.random.alphanumeric(8),
     };
-    Ok(SlotLogs::open(parts).await.context("cannot open the slot logs")?)
+    Ok(SlotLogs::open(parts)
+        .await
+        .context("cannot open the slot logs")?)
 }
 
 fn users(
@@ -107,7 +112,12 @@ fn users(
     store: &Arc<dyn Store>,
     logs: &SlotLogs,
 ) -> Result<Users, Failure> {
-    let Config { passwords, registration, server, .. } = surroundings.config;
+    let Config {
+        passwords,
+        registration,
+        server,
+        ..
+    } = surroundings.config;
     let tasks = surroundings.lifecycle.tasks(Stage::Work).clone();
     let parts = UserParts {
         store: Arc::clone(store),
