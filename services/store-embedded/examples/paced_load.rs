@@ -25,6 +25,10 @@ use hanse_store::{
 use hanse_store_embedded::{EmbeddedStore, Options};
 use tokio::{sync::Mutex, task::JoinSet};
 
+// As in the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Failed = Box<dyn Error + Send + Sync>;
 
 const SENDERS: u64 = 32;

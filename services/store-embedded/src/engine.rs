@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::sync_channel,
     },
     thread::JoinHandle,
 };
@@ -24,6 +25,7 @@ use crate::{
     disk::{self, Refusal},
     key::TableId,
     purge::Purge,
+    syncer::{self, Journal},
     writer::{self, Reply, Request, Work},
 };
 
@@ -35,7 +37,7 @@ pub struct EmbeddedStore {
     /// `None` once the store is being dropped.
     queue: Option<mpsc::Sender<Request>>,
     queue_kib: Arc<Semaphore>,
-    writer: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// What the writer thread and the readers share.
@@ -48,8 +50,10 @@ pub(crate) struct Core {
     tables: RwLock<HashMap<&'static str, TableId>>,
     pub(crate) options: Options,
     pub(crate) path: PathBuf,
-    /// Whether a conditional batch may be visible that is not on disk yet.
-    pub(crate) unsynced: AtomicBool,
+    /// How many conditional batches were begun.
+    pub(crate) decisions: AtomicU64,
+    /// Up to which of them all are on disk.
+    pub(crate) safe_decisions: AtomicU64,
     /// Whether a write to the journal failed.
     pub(crate) poisoned: AtomicBool,
 }
@@ -62,19 +66,23 @@ impl EmbeddedStore {
     /// async threads.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Arc<Self>, OpenError> {
         let core = Arc::new(Core::open(path.as_ref(), options)?);
+        let journal = Journal::newest(path.as_ref()).map_err(OpenError::Journal)?;
         let (queue, waiting) = mpsc::channel(writer::QUEUE_LEN_MAX);
-        let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        let writer = thread
-            .spawn({
-                let core = Arc::clone(&core);
-                move || writer::run(&core, waiting)
-            })
-            .map_err(OpenError::Thread)?;
+        let (groups, flushed) = sync_channel(syncer::GROUPS_MAX);
+        let shared = (Arc::clone(&core), Arc::clone(&core));
+        let threads = vec![
+            start("store-writer", move || {
+                writer::run(shared.0, groups, waiting)
+            })?,
+            start("store-syncer", move || {
+                syncer::run(&shared.1, journal, &flushed)
+            })?,
+        ];
         Ok(Arc::new(Self {
             core,
             queue: Some(queue),
             queue_kib: Arc::new(Semaphore::new(writer::QUEUE_KIB_MAX)),
-            writer: Some(writer),
+            threads,
         }))
     }
 
@@ -91,13 +99,13 @@ impl EmbeddedStore {
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<T, StoreError> {
         let kib = u32::try_from(bytes / KIB + 1).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.queue_kib)
+        let share = Arc::clone(&self.queue_kib)
             .try_acquire_many_owned(kib)
             .map_err(|_| Refusal::QueueFull)?;
         let (reply, answer) = oneshot::channel();
         let request = Request {
             work: work(reply),
-            room,
+            share,
         };
         let queue = self.queue.as_ref().ok_or(Refusal::Closed)?;
         queue.try_send(request).map_err(|refused| match refused {
@@ -114,15 +122,20 @@ impl EmbeddedStore {
 }
 
 impl Drop for EmbeddedStore {
-    /// Waits until the writer has answered what waits.
+    /// Waits until what waits is answered.
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("the store's writer thread panicked");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
         }
     }
+}
+
+fn start(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(OpenError::Thread)
 }
 
 impl Core {
@@ -140,7 +153,8 @@ impl Core {
             tables: RwLock::default(),
             options,
             path: path.to_owned(),
-            unsynced: AtomicBool::new(false),
+            decisions: AtomicU64::new(0),
+            safe_decisions: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
         })
     }
@@ -163,6 +177,11 @@ impl Core {
     /// The time by the store's clock.
     pub(crate) fn now_ms(&self) -> i64 {
         (self.options.clock)()
+    }
+
+    fn decisions_are_safe(&self) -> bool {
+        let begun = self.decisions.load(Ordering::Acquire);
+        self.safe_decisions.load(Ordering::Acquire) >= begun
     }
 
     fn create_tables(&self, tables: &[&'static Table]) -> Result<(), StoreError> {
@@ -206,7 +225,7 @@ impl Store for EmbeddedStore {
     ) -> Result<Option<Row>, StoreError> {
         table.check_get(key, consistency)?;
         let row = self.core.get(table, key)?;
-        if consistency == Consistency::Serial && self.core.unsynced.load(Ordering::Acquire) {
+        if consistency == Consistency::Serial && !self.core.decisions_are_safe() {
             // What was just read may rest on a batch that is not on disk yet.
             self.sync().await?;
         }

@@ -2,8 +2,9 @@
 //! key-value store written in Rust.
 //!
 //! Each row is one key-value pair under an order-preserving key; statics are a pair before the rows
-//! of their partition. All writes go through one thread, which groups what waits, applies it and
-//! answers after one fsync for the whole group; reads run on their callers' threads.
+//! of their partition. All writes go through one thread, which carries out what waits and answers
+//! what is buffered; a second thread makes one fsync for all groups that wait for it, and answers
+//! them. Reads run on their callers' threads.
 //!
 //! Invariant: an answer to a synced write is never given before its fsync, and never after one
 //! failed: a failed write to the journal poisons the store until it is opened again, because the
@@ -23,6 +24,7 @@ mod options;
 mod purge;
 mod read;
 mod row;
+mod syncer;
 mod writer;
 
 pub use engine::EmbeddedStore;

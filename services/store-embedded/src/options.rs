@@ -57,11 +57,11 @@ pub enum OpenError {
     /// The engine refused: wrong version, unreadable files, no space.
     #[error("the engine could not open the data directory")]
     Engine(#[source] fjall::Error),
-    /// The catalog of tables does not read back.
-    #[error("the catalog of tables is corrupt")]
-    Catalog,
-    /// The writer thread could not be started.
-    #[error("the writer thread could not be started")]
+    /// The engine's journal is not where it should be.
+    #[error("the engine's journal cannot be opened")]
+    Journal(#[source] std::io::Error),
+    /// A thread could not be started.
+    #[error("a thread could not be started")]
     Thread(#[source] std::io::Error),
 }
 

@@ -74,3 +74,49 @@ impl Older {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use fjall::{Database, Keyspace, KeyspaceCreateOptions};
+
+    use super::*;
+
+    /// Writes a row of each state, compacts at a time, and tells how many are left.
+    fn left_after(kind: Kind, now_ms: i64) -> usize {
+        let directory = tempfile::tempdir().unwrap();
+        let clock_ms = Arc::new(AtomicI64::new(now_ms));
+        let clock: Clock = Arc::new(move || clock_ms.load(Ordering::Relaxed));
+        let db = Database::builder(directory.path())
+            .with_compaction_filter_factories(Arc::new(move |_| Purge::of(kind, &clock)))
+            .open()
+            .unwrap();
+        let rows: Keyspace = db.keyspace("rows", KeyspaceCreateOptions::default).unwrap();
+        let states = [
+            State::Live,
+            State::Expires(1_000),
+            State::Tombstone(1_000),
+            State::Expires(i64::MAX),
+        ];
+        for (key, state) in states.into_iter().enumerate() {
+            let header = Header {
+                stamp: Some(1),
+                state,
+            };
+            rows.insert([key as u8], row::encode(header, &[])).unwrap();
+        }
+        rows.rotate_memtable_and_wait().unwrap();
+        rows.major_compact().unwrap();
+        rows.iter().count()
+    }
+
+    #[test]
+    fn stamps_stay_for_the_grace_and_go_then() {
+        assert_eq!(left_after(Kind::Stamped, 1_000 + GRACE_MS - 1), 4);
+        assert_eq!(left_after(Kind::Stamped, 1_000 + GRACE_MS), 2);
+        assert_eq!(left_after(Kind::Once, 999), 4);
+        assert_eq!(left_after(Kind::Once, 1_000), 2);
+        assert_eq!(left_after(Kind::Cas, i64::MAX), 4);
+    }
+}

@@ -1,6 +1,6 @@
-//! The writer thread: groups what waits, applies it, syncs once, answers.
+//! The writer thread: carries out what waits, group by group, and hands on what waits for the disk.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering, mpsc::SyncSender};
 
 use fjall::PersistMode;
 use hanse_store::{ConditionalBatch, Mutation, Outcome, StoreError};
@@ -14,17 +14,19 @@ use crate::{
 
 /// Most requests that wait for the writer.
 pub(crate) const QUEUE_LEN_MAX: usize = 8 * 1024;
-/// Most bytes of requests that wait for the writer, in KiB.
+/// Most KiB of requests that wait for the writer or for the disk.
 pub(crate) const QUEUE_KIB_MAX: usize = 64 * 1024;
-/// Most requests that share one fsync.
+/// Most requests of one group.
 const GROUP_LEN_MAX: usize = 1024;
+/// The free space is looked at again after so many KiB.
+const ROOM_CHECK_KIB: usize = 256;
 
 /// A write that waits.
 pub(crate) struct Request {
     /// What to do, and whom to tell.
     pub(crate) work: Work,
     /// The request's share of the queue's bytes, given back with the answer.
-    pub(crate) room: OwnedSemaphorePermit,
+    pub(crate) share: OwnedSemaphorePermit,
 }
 
 /// What a request asks for.
@@ -53,97 +55,144 @@ struct Answer<T> {
     result: Result<T, StoreError>,
     /// The table to name if the outcome becomes unknown; `None` if nothing was written.
     written: Option<&'static str>,
+    _share: OwnedSemaphorePermit,
 }
 
-/// What one group still owes.
+/// The answers of a group that wait for the disk.
 #[derive(Default)]
-struct Owed {
-    buffered: Vec<Answer<()>>,
-    synced: Vec<Answer<()>>,
+pub(crate) struct Owed {
+    applied: Vec<Answer<()>>,
     decided: Vec<Answer<Outcome>>,
-    rooms: Vec<OwnedSemaphorePermit>,
+    /// The number of the last conditional batch among them.
+    decision: u64,
+}
+
+/// The thread's state.
+struct Writer {
+    core: Arc<Core>,
+    syncer: SyncSender<Owed>,
+    unchecked_kib: usize,
+    has_room: bool,
 }
 
 /// Runs until every sender of the queue is gone, and then until the queue is empty.
-pub(crate) fn run(core: &Arc<Core>, mut queue: mpsc::Receiver<Request>) {
+pub(crate) fn run(core: Arc<Core>, syncer: SyncSender<Owed>, mut queue: mpsc::Receiver<Request>) {
+    let mut writer = Writer {
+        core,
+        syncer,
+        unchecked_kib: ROOM_CHECK_KIB,
+        has_room: true,
+    };
     while let Some(first) = queue.blocking_recv() {
-        let mut owed = Owed::default();
-        owed.carry_out(core, first);
-        for _ in 1..GROUP_LEN_MAX {
-            let Ok(next) = queue.try_recv() else { break };
-            owed.carry_out(core, next);
-        }
-        owed.settle(core);
+        writer.carry_out_group(first, &mut queue);
     }
 }
 
-impl Owed {
-    fn carry_out(&mut self, core: &Core, request: Request) {
-        self.rooms.push(request.room);
+impl Writer {
+    fn carry_out_group(&mut self, first: Request, queue: &mut mpsc::Receiver<Request>) {
+        let mut buffered = Vec::new();
+        let mut owed = Owed::default();
+        self.carry_out(first, &mut buffered, &mut owed);
+        for _ in 1..GROUP_LEN_MAX {
+            let Ok(next) = queue.try_recv() else { break };
+            self.carry_out(next, &mut buffered, &mut owed);
+        }
+        let flushed = self.core.flush();
+        send_all(buffered, flushed);
+        self.hand_on(owed, flushed);
+    }
+
+    fn carry_out(&mut self, request: Request, buffered: &mut Vec<Answer<()>>, owed: &mut Owed) {
+        let share = request.share;
         match request.work {
             Work::Apply {
                 mutations,
                 synced,
                 reply,
             } => {
-                let answer = Answer {
-                    result: core.accepts_writes().and_then(|()| core.apply(&mutations)),
+                let accepted = self.accept(share.num_permits());
+                let list = if synced { &mut owed.applied } else { buffered };
+                list.push(Answer {
+                    reply,
+                    result: accepted.and_then(|()| self.core.apply(&mutations)),
                     written: mutations.first().map(|mutation| mutation.table().name),
-                    reply,
-                };
-                let list = if synced {
-                    &mut self.synced
-                } else {
-                    &mut self.buffered
-                };
-                list.push(answer);
-            }
-            Work::Conditional { batch, reply } => {
-                core.unsynced.store(true, Ordering::Release);
-                let result = core
-                    .accepts_writes()
-                    .and_then(|()| core.conditional(&batch));
-                let written = matches!(result, Ok(Outcome::Applied)).then_some(batch.table.name);
-                self.decided.push(Answer {
-                    reply,
-                    result,
-                    written,
+                    _share: share,
                 });
             }
-            Work::Sync { reply } => self.synced.push(Answer {
+            Work::Conditional { batch, reply } => {
+                let accepted = self.accept(share.num_permits());
+                // Counted before it can be seen.
+                owed.decision = self.core.decisions.fetch_add(1, Ordering::AcqRel) + 1;
+                let result = accepted.and_then(|()| self.core.conditional(&batch));
+                owed.decided.push(Answer {
+                    reply,
+                    written: matches!(result, Ok(Outcome::Applied)).then_some(batch.table.name),
+                    result,
+                    _share: share,
+                });
+            }
+            Work::Sync { reply } => owed.applied.push(Answer {
                 reply,
                 result: Ok(()),
                 written: None,
+                _share: share,
             }),
         }
     }
 
-    /// Hands the journal to the system, answers who need no more, syncs, answers the rest.
-    fn settle(self, core: &Core) {
-        let flushed = core.persist(PersistMode::Buffer);
-        send_all(self.buffered, flushed);
-        let mut persisted = flushed;
-        let waits = !self.synced.is_empty() || !self.decided.is_empty();
-        if persisted && waits && core.options.durability == Durability::Fsync {
-            persisted = core.persist(PersistMode::SyncData);
+    /// Whether a write of this size may begin.
+    fn accept(&mut self, kib: usize) -> Result<(), StoreError> {
+        self.unchecked_kib += kib;
+        if self.unchecked_kib >= ROOM_CHECK_KIB || !self.has_room {
+            let core = &self.core;
+            self.has_room = disk::has_room(&core.path, core.options.disk_reserve_bytes);
+            self.unchecked_kib = 0;
         }
-        if persisted && waits {
-            core.unsynced.store(false, Ordering::Release);
+        if !self.has_room {
+            return Err(StoreError::Full);
         }
-        send_all(self.synced, persisted);
-        send_all(self.decided, persisted);
+        if self.core.poisoned.load(Ordering::Acquire) {
+            return Err(Refusal::Poisoned.into());
+        }
+        Ok(())
+    }
+
+    /// Gives the syncer what waits for the disk, and waits itself if too many groups do.
+    fn hand_on(&self, owed: Owed, flushed: bool) {
+        let fsync = self.core.options.durability == Durability::Fsync;
+        if owed.applied.is_empty() && owed.decided.is_empty() {
+            return;
+        }
+        if !flushed || !fsync {
+            return owed.answer(&self.core, flushed);
+        }
+        if let Err(refused) = self.syncer.send(owed) {
+            refused.0.answer(&self.core, false);
+        }
     }
 }
 
-fn send_all<T>(answers: Vec<Answer<T>>, persisted: bool) {
+impl Owed {
+    /// Answers, now that it is known whether the writes are as safe as they were asked to be.
+    pub(crate) fn answer(self, core: &Core, safe: bool) {
+        if safe {
+            core.safe_decisions
+                .fetch_max(self.decision, Ordering::AcqRel);
+        }
+        send_all(self.applied, safe);
+        send_all(self.decided, safe);
+    }
+}
+
+fn send_all<T>(answers: Vec<Answer<T>>, safe: bool) {
     for answer in answers {
         let result = match (answer.result, answer.written) {
-            (Ok(_), Some(table)) if !persisted => Err(StoreError::Unknown {
+            (Ok(_), Some(table)) if !safe => Err(StoreError::Unknown {
                 table,
                 source: Box::new(Refusal::Poisoned),
             }),
             // Even a refusal rests on writes that may be lost.
-            (Ok(_), None) if !persisted => Err(Refusal::Poisoned.into()),
+            (Ok(_), None) if !safe => Err(Refusal::Poisoned.into()),
             (result, _) => result,
         };
         // Nobody waits any more: the write stands all the same.
@@ -152,30 +201,22 @@ fn send_all<T>(answers: Vec<Answer<T>>, persisted: bool) {
 }
 
 impl Core {
-    /// Whether a write may begin.
-    fn accepts_writes(&self) -> Result<(), StoreError> {
-        if !disk::has_room(&self.path, self.options.disk_reserve_bytes) {
-            return Err(StoreError::Full);
-        }
-        if self.poisoned.load(Ordering::Acquire) {
-            return Err(Refusal::Poisoned.into());
-        }
-        Ok(())
-    }
-
-    /// Hands the journal to the system or to the disk. Once this failed, it always fails.
-    fn persist(&self, mode: PersistMode) -> bool {
+    /// Hands the journal to the system, which keeps it if the process dies. Once this failed, it
+    /// always fails.
+    fn flush(&self) -> bool {
         if self.poisoned.load(Ordering::Acquire) {
             return false;
         }
-        let Err(error) = self.db.persist(mode) else {
-            return true;
-        };
+        let flushed = self.db.persist(PersistMode::Buffer);
+        flushed.map_err(|error| self.poison(&error)).is_ok()
+    }
+
+    /// Ends all writing: nothing that was not answered yet may be relied upon.
+    pub(crate) fn poison(&self, error: &dyn std::error::Error) {
         self.poisoned.store(true, Ordering::Release);
         tracing::error!(
-            error = &error as &dyn std::error::Error,
+            error = error.to_string(),
             "a write to the journal failed: the store takes no more writes until it is opened again"
         );
-        false
     }
 }

@@ -74,9 +74,9 @@ fn bytes(number: i64) -> Vec<u8> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state as u8
+        state.to_be_bytes()
     };
-    (0..ROW_BYTES).map(|_| next()).collect()
+    (0..ROW_BYTES / 8).flat_map(|_| next()).collect()
 }
 
 async fn put(store: &EmbeddedStore, number: i64) -> Result<(), StoreError> {
