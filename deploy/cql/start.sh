@@ -6,12 +6,13 @@
 #   HEAP   heap of one node            (default 320m)
 #   SYNC   periodic, or batch: fsync before a write is acknowledged (default periodic)
 #   WAIT   seconds until it must serve (default 180)
+#   LIFE   seconds after which a node that nobody stopped is killed (default 7200)
 # Each run has loopback addresses of its own (127.x.y.1 to .3): any number run side by side.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:?usage: start.sh RUN_DIR}"
 run=$(cd "$1" && pwd)
-NODES=${NODES:-1} HEAP=${HEAP:-320m} SYNC=${SYNC:-periodic} WAIT=${WAIT:-180}
+NODES=${NODES:-1} HEAP=${HEAP:-320m} SYNC=${SYNC:-periodic} WAIT=${WAIT:-180} LIFE=${LIFE:-7200}
 jars=$("$here/install.sh")
 
 # Whether something answers a CQL OPTIONS frame with SUPPORTED (opcode 6).
@@ -53,7 +54,10 @@ launch() {
     -Dcassandra.skip_wait_for_gossip_to_settle=0 -Dcassandra.ring_delay_ms=0 \
     -Dcassandra.consistent.rangemovement=false -Dcassandra.superuser_setup_delay_ms=0 \
     -cp "$jars/*" org.apache.cassandra.service.CassandraDaemon > "$dir/log" 2>&1 < /dev/null &
-  echo $! > "$dir/pid"
+  local pid=$!
+  echo $pid > "$dir/pid"
+  setsid bash -c 'for _ in $(seq $(($2 / 5))); do sleep 5; kill -0 $1 || exit 0; done; kill -KILL $1' \
+    - $pid "$LIFE" > /dev/null 2>&1 < /dev/null &
 }
 
 # await NODE: returns when it serves; fails if its process ended or the time is up.

@@ -14,7 +14,7 @@ use scylla::{
 use crate::{
     ScyllaConfig,
     dialect::{Dialect, DialectError},
-    profile,
+    profile, schema,
 };
 
 /// Statements that stay prepared. The texts are made from descriptors, so that there are a few dozen
@@ -88,7 +88,7 @@ async fn create_keyspace(
 ) -> Result<(), ConnectError> {
     let keyspace = config.keyspace.clone();
     let statement = dialect.create_keyspace(&keyspace, config.replication_factor);
-    if let Err(error) = session.query_unpaged(statement, ()).await {
+    if let Err(error) = schema::run(session, statement).await {
         let source = Box::new(error);
         return Err(ConnectError::Keyspace { keyspace, source });
     }

@@ -1,15 +1,21 @@
 //! Creating tables, and adding columns that a newer version brings. Nothing is ever removed or
 //! changed here (migrations expand first and contract by hand).
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use hanse_store::{Column, StoreError, Table};
-use scylla::client::session::Session;
+use scylla::{client::session::Session, errors::ExecutionError, statement::Statement};
 
 use crate::{
     cql::{Cql, described},
     error::{repeatable, unavailable},
 };
+
+/// Schema changes take seconds on a cold node, and wait for each other.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The columns of each table of the keyspace: name to type and kind.
 type Found = HashMap<String, HashMap<String, (String, String)>>;
@@ -30,11 +36,18 @@ pub(crate) async fn create_tables(
             Some(columns) => missing(cql, table, columns)?,
         };
         for statement in statements {
-            let done = session.query_unpaged(statement, ()).await;
+            let done = run(session, statement).await;
             done.map_err(|error| repeatable(table, error))?;
         }
     }
     Ok(())
+}
+
+/// Runs a statement that changes the schema.
+pub(crate) async fn run(session: &Session, text: String) -> Result<(), ExecutionError> {
+    let mut statement = Statement::new(text);
+    statement.set_request_timeout(Some(TIMEOUT));
+    session.query_unpaged(statement, ()).await.map(drop)
 }
 
 fn check_all(tables: &[&'static Table]) -> Result<(), StoreError> {

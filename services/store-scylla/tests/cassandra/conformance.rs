@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use hanse_store::{
-    Store,
-    conformance::{Subject, TABLES},
-};
+use hanse_store::{Store, conformance::Subject};
 use hanse_store_scylla::ScyllaStore;
 
 use crate::server;
@@ -44,8 +41,7 @@ impl Subject for Cluster {
 }
 
 async fn make_store() -> Cluster {
-    // The tables of all cases, once.
-    server::store_tables(TABLES).await;
+    server::store_tables().await;
     Cluster {
         store: Some(server::store().await),
     }

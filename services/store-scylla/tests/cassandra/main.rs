@@ -3,7 +3,7 @@
 //!
 //! `proof_*` show that the statements of the slot log do on the server what `docs/cql.md` says they
 //! do, through the driver alone and without any code of ours in between. `conformance` is the suite
-//! that every engine passes.
+//! that every engine passes; `store_*` show the rest of the engine.
 
 #![expect(
     clippy::expect_used,
@@ -22,3 +22,6 @@ mod proof_takeover;
 mod proof_trim;
 mod proxy;
 mod server;
+mod store_faults;
+mod store_schema;
+mod tables;

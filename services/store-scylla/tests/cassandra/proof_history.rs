@@ -44,10 +44,11 @@ impl Dice {
     /// Up to three faults for the proposals of one batch; none for half of them.
     fn faults(&mut self) -> Vec<Fault> {
         let count = [0, 0, 0, 1, 1, 2, 3][self.roll(7) as usize];
-        let one = |dice: &mut Self| match dice.roll(4) {
+        let one = |dice: &mut Self| match dice.roll(5) {
             0 => Fault::CutLink,
             1 => Fault::DelayResponse(DELAY_MS),
-            2 => Fault::DropRequest,
+            2 => Fault::WriteTimeout("CAS"),
+            3 => Fault::DropRequest,
             _ => Fault::HoldRequest,
         };
         (0..count).map(|_| one(self)).collect()
@@ -167,7 +168,7 @@ fn report(
         assert!(count > 0, "no batch was settled {how:?}");
     }
     let kinds: BTreeSet<Fault> = events.iter().map(|(fault, _)| *fault).collect();
-    assert_eq!(kinds.len(), 4, "a kind of fault never happened: {kinds:?}");
+    assert_eq!(kinds.len(), 5, "a kind of fault never happened: {kinds:?}");
     for outcome in [Served::Applied, Served::Refused] {
         let count = served
             .get(&(Fault::HoldRequest, outcome))

@@ -21,6 +21,9 @@ pub(crate) enum Fault {
     CutLink,
     /// It reaches the server, and the response is held for so many milliseconds.
     DelayResponse(u64),
+    /// It reaches the server, and the response is replaced by a write time-out of this type, as a
+    /// coordinator gives it that lost its replicas in the middle.
+    WriteTimeout(&'static str),
     /// It never reaches the server.
     DropRequest,
     /// It reaches the server when [`Proxy::release`] is called, long after the client gave up.
@@ -56,6 +59,8 @@ pub(crate) struct Proxy {
 struct Plan {
     rules: Mutex<Vec<(Vec<u8>, Fault)>>,
     events: Mutex<Vec<(Fault, Served)>>,
+    /// How many requests contained each needle, faults or not.
+    sightings: Mutex<HashMap<Vec<u8>, usize>>,
     release: Notify,
 }
 
@@ -77,6 +82,11 @@ impl Proxy {
     /// The next conditional statement or batch that contains `needle` meets this fault; several faults
     /// for one needle befall its requests one after the other.
     pub(crate) fn inject(&self, needle: &[u8], fault: Fault) {
+        self.plan
+            .sightings
+            .lock()
+            .entry(needle.to_vec())
+            .or_default();
         self.plan.rules.lock().push((needle.to_vec(), fault));
     }
 
@@ -88,6 +98,11 @@ impl Proxy {
     /// What befell requests so far, and what the server answered to them.
     pub(crate) fn events(&self) -> Vec<(Fault, Served)> {
         self.plan.events.lock().clone()
+    }
+
+    /// How many conditional statements and batches contained a needle since it was injected.
+    pub(crate) fn sightings(&self, needle: &[u8]) -> usize {
+        self.plan.sightings.lock().get(needle).copied().unwrap_or(0)
     }
 
     /// Waits until the server has answered the request of this event.
@@ -113,6 +128,9 @@ impl Plan {
     fn fault_for(&self, frame: &Frame) -> Option<(Fault, usize)> {
         if !matches!(frame.opcode(), OPCODE_EXECUTE | OPCODE_BATCH) {
             return None;
+        }
+        for (needle, count) in self.sightings.lock().iter_mut() {
+            *count += usize::from(frame.contains(needle));
         }
         let mut rules = self.rules.lock();
         let index = rules
@@ -166,6 +184,26 @@ impl Frame {
     }
 }
 
+/// The body of a write time-out: code, message, consistency, received, required, type.
+fn write_timeout(header: &[u8], write_type: &str) -> Frame {
+    let string = |text: &str| [&(text.len() as u16).to_be_bytes(), text.as_bytes()].concat();
+    let numbers = [0_i32.to_be_bytes(), 1_i32.to_be_bytes()].concat();
+    let local_quorum = 6_u16.to_be_bytes();
+    let body = [
+        &0x1100_i32.to_be_bytes(),
+        string("injected").as_slice(),
+        &local_quorum,
+        &numbers,
+        &string(write_type),
+    ]
+    .concat();
+    // Version, flags (none) and stream of the response that this replaces.
+    let mut frame = vec![header[0], 0, header[2], header[3], OPCODE_ERROR];
+    frame.extend((body.len() as u32).to_be_bytes());
+    frame.extend(body);
+    Frame(frame)
+}
+
 async fn accept(listener: TcpListener, server: SocketAddr, plan: Arc<Plan>) {
     let mut links = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
@@ -182,8 +220,8 @@ struct Link {
     plan: Arc<Plan>,
     to_client: AsyncMutex<Option<OwnedWriteHalf>>,
     to_server: AsyncMutex<OwnedWriteHalf>,
-    /// By stream id: the event, and for how long to hold the response.
-    watched: Mutex<HashMap<i16, (usize, Duration)>>,
+    /// By stream id: the event and the fault, for the response.
+    watched: Mutex<HashMap<i16, (usize, Fault)>>,
 }
 
 async fn serve(client: TcpStream, upstream: TcpStream, plan: Arc<Plan>) {
@@ -210,14 +248,10 @@ impl Link {
                 self.send(&frame).await;
                 continue;
             };
-            let mut delay = Duration::ZERO;
-            if let Fault::DelayResponse(millis) = fault {
-                delay = Duration::from_millis(millis);
-            }
-            self.watched.lock().insert(frame.stream(), (event, delay));
+            self.watched.lock().insert(frame.stream(), (event, fault));
             match fault {
                 Fault::DropRequest => {}
-                Fault::DelayResponse(_) => self.send(&frame).await,
+                Fault::DelayResponse(_) | Fault::WriteTimeout(_) => self.send(&frame).await,
                 Fault::HoldRequest => {
                     held.spawn(self.clone().send_when_released(frame));
                 }
@@ -249,16 +283,22 @@ impl Link {
         let mut delayed = JoinSet::new();
         while let Some(frame) = Frame::read(&mut from).await {
             let watched = self.watched.lock().remove(&frame.stream());
-            let Some((event, delay)) = watched else {
+            let Some((event, fault)) = watched else {
                 self.answer(&frame).await;
                 continue;
             };
             self.plan.events.lock()[event].1 = frame.served();
-            let link = self.clone();
-            delayed.spawn(async move {
-                tokio::time::sleep(delay).await;
-                link.answer(&frame).await;
-            });
+            match fault {
+                Fault::WriteTimeout(kind) => self.answer(&write_timeout(&frame.0, kind)).await,
+                Fault::DelayResponse(millis) => {
+                    let link = self.clone();
+                    delayed.spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(millis)).await;
+                        link.answer(&frame).await;
+                    });
+                }
+                _ => self.answer(&frame).await,
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::Context;
-use hanse_store::{Store, Table};
+use hanse_store::{Store, conformance::TABLES};
 use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
 use scylla::{
     client::{
@@ -24,6 +24,8 @@ use scylla::{
 };
 use tokio::sync::OnceCell;
 
+use crate::tables;
+
 /// The server's address, from `HANSE_TEST_CQL`.
 pub(crate) fn address() -> SocketAddr {
     let address = std::env::var("HANSE_TEST_CQL")
@@ -31,6 +33,16 @@ pub(crate) fn address() -> SocketAddr {
     address
         .parse()
         .expect("HANSE_TEST_CQL must read address:port")
+}
+
+/// Copies of each row, from `HANSE_TEST_CQL_REPLICATION`: 3 for a cluster of three.
+fn replication() -> u8 {
+    let factor = std::env::var("HANSE_TEST_CQL_REPLICATION").ok();
+    factor.map_or(1, |factor| {
+        factor
+            .parse()
+            .expect("HANSE_TEST_CQL_REPLICATION must be a number")
+    })
 }
 
 /// The run's keyspace: DDL takes seconds on a cold node, so that all tests share it.
@@ -71,13 +83,16 @@ pub(crate) async fn session_through(
     proxy: SocketAddr,
     timeout: Duration,
 ) -> anyhow::Result<Session> {
+    let builder = SessionBuilder::new().known_node_addr(proxy);
+    session_with(routed_through(builder, proxy), timeout).await
+}
+
+/// Sends the driver to the proxy wherever it means the server.
+pub(crate) fn routed_through(builder: SessionBuilder, proxy: SocketAddr) -> SessionBuilder {
     // The driver asks every node at the port of its contact point.
     let announced = SocketAddr::new(address().ip(), proxy.port());
     let route = std::collections::HashMap::from([(announced, proxy)]);
-    let builder = SessionBuilder::new()
-        .known_node_addr(proxy)
-        .address_translator(Arc::new(route));
-    session_with(builder, timeout).await
+    builder.address_translator(Arc::new(route))
 }
 
 async fn session_with(builder: SessionBuilder, timeout: Duration) -> anyhow::Result<Session> {
@@ -112,8 +127,11 @@ async fn create_schema() -> anyhow::Result<()> {
             .build()
             .await?;
         let keyspace = keyspace();
-        let replication = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}";
-        let create = format!("CREATE KEYSPACE {keyspace} WITH replication = {replication}");
+        let create = format!(
+            "CREATE KEYSPACE {keyspace} WITH replication = \
+             {{'class': 'NetworkTopologyStrategy', 'replication_factor': {}}}",
+            replication()
+        );
         session.query_unpaged(create, ()).await?;
         session.use_keyspace(keyspace, false).await?;
         session.query_unpaged(CREATE_LOG, ()).await?;
@@ -138,7 +156,7 @@ pub(crate) fn now_ms() -> i64 {
 pub(crate) fn store_config() -> ScyllaConfig {
     ScyllaConfig {
         keyspace: format!("hanse_store_{}", std::process::id()),
-        replication_factor: 1,
+        replication_factor: replication(),
         ..ScyllaConfig::new(vec![address().to_string()], Arc::new(now_ms))
     }
 }
@@ -149,15 +167,13 @@ pub(crate) async fn store() -> Arc<ScyllaStore> {
     Arc::new(store.expect("a CQL server at HANSE_TEST_CQL"))
 }
 
-/// Creates the keyspace and these tables, once a run.
-pub(crate) async fn store_tables(tables: &[&'static Table]) {
+/// Creates the keyspace and the tables of all of the store's tests, once a run.
+pub(crate) async fn store_tables() {
     static DONE: OnceCell<()> = OnceCell::const_new();
     DONE.get_or_init(|| async {
-        store()
-            .await
-            .create_tables(tables)
-            .await
-            .expect("tables that can be created");
+        let all = [TABLES, &[&tables::LOG, &tables::NOTES]].concat();
+        let created = store().await.create_tables(&all).await;
+        created.expect("tables that can be created");
     })
     .await;
 }
