@@ -9,6 +9,7 @@
 //! second; then the process is killed and the directory is opened again.
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::{
     error::Error,

@@ -7,6 +7,7 @@
 //! rows of that append (buffered), as the log does. The last line tells CPU and latencies.
 #![expect(clippy::print_stdout, reason = "a program that reports")]
 #![expect(clippy::disallowed_methods, reason = "it measures real time")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 use std::{
     error::Error,

@@ -80,11 +80,11 @@ fn compare(table: &'static Table, stored: &[u8]) -> Result<(TableId, bool), Stor
     if same.0 != same.1 || !fits {
         return Err(table.misuse("it is stored with other columns"));
     }
-    let grows = old_lists
+    let longer = old_lists
         .iter()
         .zip(new_lists)
         .any(|(old, new)| old != new && extends(old, new));
-    Ok((id, grows))
+    Ok((id, longer))
 }
 
 /// Whether the list of columns is the shorter one, or grew from it at its end.

@@ -72,10 +72,10 @@ impl EmbeddedStore {
         let shared = (Arc::clone(&core), Arc::clone(&core));
         let threads = vec![
             start("store-writer", move || {
-                writer::run(shared.0, groups, waiting)
+                writer::run(shared.0, groups, waiting);
             })?,
             start("store-syncer", move || {
-                syncer::run(&shared.1, journal, &flushed)
+                syncer::run(&shared.1, journal, &flushed);
             })?,
         ];
         Ok(Arc::new(Self {

@@ -170,21 +170,19 @@ fn read_header(bytes: &mut &[u8]) -> Option<Header> {
     if version != VERSION {
         return None;
     }
-    let stamp = read_flagged(bytes, flags & FLAG_STAMP)?;
-    let time = read_flagged(bytes, flags & FLAG_TIME)?;
+    let mut flagged = |flag| {
+        (flags & flag != 0)
+            .then(|| read_i64(bytes).ok_or(()))
+            .transpose()
+    };
+    let stamp = flagged(FLAG_STAMP).ok()?;
+    let time = flagged(FLAG_TIME).ok()?;
     let state = match (flags & FLAG_TOMBSTONE, time) {
         (0, None) => State::Live,
         (0, Some(at_ms)) => State::Expires(at_ms),
         (_, at_ms) => State::Tombstone(at_ms?),
     };
     Some(Header { stamp, state })
-}
-
-fn read_flagged(bytes: &mut &[u8], flag: u8) -> Option<Option<i64>> {
-    if flag == 0 {
-        return Some(None);
-    }
-    read_i64(bytes).map(Some)
 }
 
 fn read_i64(bytes: &mut &[u8]) -> Option<i64> {

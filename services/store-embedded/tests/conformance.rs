@@ -1,5 +1,7 @@
 //! The store's conformance suite on the embedded engine.
 
+#![expect(clippy::unwrap_used, reason = "tests")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},

@@ -2,6 +2,14 @@
 //!
 //! Sabotage that this finds: answering before the journal is handed over in `Owed::settle`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
 use std::{
     io::{BufRead, BufReader},
     path::Path,

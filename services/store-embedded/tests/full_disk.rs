@@ -2,6 +2,13 @@
 //!
 //! Needs to mount a small tmpfs; says so and passes where that is not permitted.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
+
 use std::{path::Path, process::Command, sync::Arc};
 
 use hanse_store::{

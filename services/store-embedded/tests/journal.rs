@@ -1,6 +1,8 @@
 //! What the syncer relies on: everything that was acknowledged is in the newest `<number>.jnl`, or in
 //! one before it. A new version of the engine that keeps its journal elsewhere fails here.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use std::{path::Path, sync::Arc};
 
 use hanse_store::{Column, Durability, Key, Kind, Mutation, StampedPut, Store, Table, Value};

@@ -1,5 +1,7 @@
 //! Random calls against a model made of maps: every answer must be the same, across restarts too.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -226,7 +228,9 @@ impl Model {
             return false;
         }
         let mut new = old.clone();
-        steps.iter().for_each(|step| write(&mut new, step));
+        for step in steps {
+            write(&mut new, step);
+        }
         *old = new;
         true
     }

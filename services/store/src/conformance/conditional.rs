@@ -36,17 +36,17 @@ fn insert_new(seq: i64, body: &[u8]) -> ConditionalStep {
 }
 
 /// A head with null `holder` and `sealed`.
-fn fresh_head(epoch: i64, next: i64) -> Option<Vec<Value>> {
-    Some(vec![epoch.into(), next.into(), Value::Null, Value::Null])
+fn fresh_head(epoch: i64, next: i64) -> Vec<Value> {
+    vec![epoch.into(), next.into(), Value::Null, Value::Null]
 }
 
 /// Statics are created once.
 pub(super) async fn statics_are_inserted_once(subject: &mut dyn Subject) {
     let place = Place::new(subject, "statics once");
     place.open_segment(1).await;
-    assert_eq!(place.head(1).await, fresh_head(1, 0));
+    assert_eq!(place.head(1).await, Some(fresh_head(1, 0)));
     assert!(!place.log(1, vec![create_head(2, 7)]).await);
-    assert_eq!(place.head(1).await, fresh_head(1, 0));
+    assert_eq!(place.head(1).await, Some(fresh_head(1, 0)));
     // Rows do not make statics exist.
     assert!(place.log(2, vec![insert_new(0, b"row")]).await);
     assert_eq!(place.head(2).await, None);
@@ -65,7 +65,7 @@ pub(super) async fn statics_are_compared_and_set(subject: &mut dyn Subject) {
     assert!(!place.log(1, vec![take(2)]).await);
     assert!(place.log(1, vec![take(1)]).await);
     assert!(!place.log(1, vec![take(1)]).await, "the same batch again");
-    assert_eq!(place.head(1).await, fresh_head(2, 0));
+    assert_eq!(place.head(1).await, Some(fresh_head(2, 0)));
     let both = [("epoch", 2.into()), ("next_seq", 9.into())];
     assert!(
         !place
@@ -141,7 +141,7 @@ pub(super) async fn a_refused_batch_leaves_nothing(subject: &mut dyn Subject) {
         let batch = place.batch(1, steps);
         let outcome = place.store.conditional(batch.clone()).await.unwrap();
         assert!(matches!(outcome, Outcome::Refused { .. }), "{batch:?}");
-        assert_eq!(place.head(1).await, fresh_head(1, 0), "{batch:?}");
+        assert_eq!(place.head(1).await, Some(fresh_head(1, 0)), "{batch:?}");
         assert_eq!(place.body(1, 5).await, Some(blob(b"five")), "{batch:?}");
         assert_eq!(place.body(1, 6).await, None, "{batch:?}");
     }
@@ -153,7 +153,7 @@ pub(super) async fn a_refused_batch_leaves_nothing(subject: &mut dyn Subject) {
         delete(b"five"),
     ];
     assert!(place.log(1, applied).await);
-    assert_eq!(place.head(1).await, fresh_head(2, 0));
+    assert_eq!(place.head(1).await, Some(fresh_head(2, 0)));
     assert_eq!(place.body(1, 5).await, None);
     assert_eq!(place.body(1, 6).await, Some(blob(b"six")));
     assert_eq!(place.body(1, 7).await, Some(blob(b"seven")));
@@ -227,7 +227,7 @@ pub(super) async fn rows_are_compared_and_deleted(subject: &mut dyn Subject) {
     assert!(place.log(1, delete(1, b"one")).await);
     assert_eq!(
         place.head(1).await,
-        fresh_head(1, 0),
+        Some(fresh_head(1, 0)),
         "the last row took the statics along"
     );
     assert!(place.log(1, vec![insert_new(0, b"anew")]).await);
@@ -293,7 +293,7 @@ pub(super) async fn a_trim_takes_head_and_rows(subject: &mut dyn Subject) {
     assert!(!place.log(1, append(1, 10, b"zombie")).await);
     assert_eq!(place.body(1, 10).await, None);
     assert!(place.log(1, vec![create_head(5, 50)]).await);
-    assert_eq!(place.head(1).await, fresh_head(5, 50));
+    assert_eq!(place.head(1).await, Some(fresh_head(5, 50)));
 }
 
 /// A table without clustering columns takes the row steps with an empty clustering key.
