@@ -4,6 +4,7 @@ use std::{
     io::{self, Write},
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -149,8 +150,17 @@ impl Server {
     }
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match measure(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "hanse-loadtest: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(cli: Cli) -> anyhow::Result<()> {
     // One thread: the other processors are the server's.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
