@@ -13,9 +13,26 @@ mod devices;
 mod filters;
 mod profiles;
 mod push_rules;
+mod receipts;
+mod relations;
+mod reporting;
+mod room_aliases;
+mod room_creation;
+mod room_directory;
+mod room_events;
+mod room_history;
+mod room_membership;
+mod room_state;
 mod room_tagging;
+mod room_upgrades;
+mod server_administration;
 mod server_discovery;
 mod sessions;
+mod syncing;
+mod typing;
+mod user_directory;
+
+pub(crate) use self::syncing::LongPollMax;
 
 type Endpoints = Routes<ApiState>;
 
@@ -32,6 +49,21 @@ pub(crate) fn router(guards: Arc<Guards>) -> Router<ApiState> {
         room_tagging::add,
         filters::add,
         push_rules::add,
+        room_creation::add,
+        room_membership::add,
+        room_events::add,
+        room_state::add,
+        room_history::add,
+        relations::add,
+        room_aliases::add,
+        room_directory::add,
+        room_upgrades::add,
+        receipts::add,
+        typing::add,
+        reporting::add,
+        user_directory::add,
+        server_administration::add,
+        syncing::add,
     ];
     let routes = families
         .iter()

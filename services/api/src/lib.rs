@@ -12,17 +12,22 @@
 mod admission;
 mod body;
 mod client;
+mod content_rules;
 mod cors;
 mod error;
 mod exchange;
 mod guard;
 mod member_profiles;
+mod memberships;
+mod public_rooms;
 mod rates;
+mod room_view;
 mod routes;
 mod session;
 mod state;
 mod sync_handler;
 mod uia;
+mod upgrades;
 
 use std::sync::Arc;
 

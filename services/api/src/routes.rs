@@ -68,6 +68,7 @@ answers!(A1, A2);
 answers!(A1, A2, A3);
 answers!(A1, A2, A3, A4);
 answers!(A1, A2, A3, A4, A5);
+answers!(A1, A2, A3, A4, A5, A6);
 
 /// Collects handlers by path, so that what all paths need is added once.
 pub(crate) struct Routes<S> {

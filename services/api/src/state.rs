@@ -11,8 +11,9 @@ use hanse_runtime::{
 use hanse_user::Users;
 
 use crate::{
-    ApiParts, body::BodyBytesMax, member_profiles::MemberProfiles, rates::Rates,
-    sync_handler::Syncs,
+    ApiParts, body::BodyBytesMax, client::LongPollMax, content_rules::ContentRules,
+    member_profiles::MemberProfiles, memberships::Memberships, public_rooms::PublicRooms,
+    rates::Rates, room_view::RoomViews, sync_handler::Syncs, upgrades::Upgrades,
 };
 
 /// Everything behind one pointer, so that a request clones little. Handlers never see it: they take
@@ -31,6 +32,7 @@ struct State {
     server: Arc<Server>,
     registration: Arc<Registration>,
     body_bytes_max: BodyBytesMax,
+    long_poll_max: LongPollMax,
 }
 
 impl ApiState {
@@ -63,6 +65,7 @@ impl ApiState {
             server: Arc::new(server.clone()),
             registration: Arc::new(registration.clone()),
             body_bytes_max: BodyBytesMax(limits.body_bytes_max),
+            long_poll_max: LongPollMax(limits.long_poll()),
         }))
     }
 }
@@ -94,6 +97,7 @@ parts! {
     Arc<Server> = server,
     Arc<Registration> = registration,
     BodyBytesMax = body_bytes_max,
+    LongPollMax = long_poll_max,
 }
 
 impl FromRef<ApiState> for RoomReader {
@@ -114,6 +118,65 @@ impl FromRef<ApiState> for MemberProfiles {
             users: users.clone(),
             rooms: rooms.clone(),
             tasks: tasks.clone(),
+        }
+    }
+}
+
+impl FromRef<ApiState> for Memberships {
+    fn from_ref(state: &ApiState) -> Self {
+        let State { users, rooms, .. } = &*state.0;
+        let profiles = MemberProfiles::from_ref(state);
+        Self {
+            users: users.clone(),
+            rooms: rooms.clone(),
+            profiles,
+        }
+    }
+}
+
+impl FromRef<ApiState> for ContentRules {
+    fn from_ref(state: &ApiState) -> Self {
+        Self {
+            users: state.0.users.clone(),
+            reader: RoomReader::from_ref(state),
+        }
+    }
+}
+
+impl FromRef<ApiState> for RoomViews {
+    fn from_ref(state: &ApiState) -> Self {
+        let State {
+            users,
+            syncs,
+            clock,
+            ..
+        } = &*state.0;
+        Self {
+            users: users.clone(),
+            reader: RoomReader::from_ref(state),
+            syncs: syncs.clone(),
+            clock: Arc::clone(clock),
+        }
+    }
+}
+
+impl FromRef<ApiState> for PublicRooms {
+    fn from_ref(state: &ApiState) -> Self {
+        Self {
+            reader: RoomReader::from_ref(state),
+        }
+    }
+}
+
+impl FromRef<ApiState> for Upgrades {
+    fn from_ref(state: &ApiState) -> Self {
+        let State { users, rooms, .. } = &*state.0;
+        let (profiles, views) = (MemberProfiles::from_ref(state), RoomViews::from_ref(state));
+        Self {
+            users: users.clone(),
+            rooms: rooms.clone(),
+            profiles,
+            views,
         }
     }
 }

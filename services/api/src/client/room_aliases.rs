@@ -1,0 +1,101 @@
+//! [Room aliases](https://spec.matrix.org/v1.16/client-server-api/#room-aliases).
+
+use axum::extract::State;
+use hanse_user::{Alias, Users};
+use ruma::{
+    api::client::{
+        alias::{
+            create_alias::v3 as create_alias, delete_alias::v3 as delete_alias,
+            get_alias::v3 as get_alias,
+        },
+        room::aliases::v3 as aliases,
+    },
+    events::StateEventType,
+};
+
+use super::Endpoints;
+use crate::{
+    admission::Class,
+    error::ApiError,
+    exchange::Ruma,
+    memberships::Memberships,
+    room_view::{RoomViews, not_there},
+    session::Session,
+};
+
+pub(super) fn add(routes: Endpoints) -> Endpoints {
+    routes
+        .add(Class::Read, "alias", resolve)
+        .add(Class::Write, "create_alias", create)
+        .add(Class::Write, "delete_alias", delete)
+        .add(Class::Read, "room_aliases", of_room)
+}
+
+/// `GET /_matrix/client/v3/directory/room/{roomAlias}` — everybody.
+async fn resolve(
+    State(users): State<Users>,
+    State(memberships): State<Memberships>,
+    Ruma(request): Ruma<get_alias::Request>,
+) -> Result<Ruma<get_alias::Response>, ApiError> {
+    let room_id = memberships.room_of_alias(&request.room_alias).await?;
+    let servers = vec![users.server_name().to_owned()];
+    Ok(Ruma(get_alias::Response::new(room_id, servers)))
+}
+
+/// `PUT /_matrix/client/v3/directory/room/{roomAlias}` — members of the room.
+async fn create(
+    State(users): State<Users>,
+    State(views): State<RoomViews>,
+    session: Session,
+    Ruma(request): Ruma<create_alias::Request>,
+) -> Result<Ruma<create_alias::Response>, ApiError> {
+    views.open(&session, &request.room_id).await?.joined()?;
+    users
+        .create_alias(&request.room_alias, &request.room_id, &session.user_id)
+        .await?;
+    Ok(Ruma(create_alias::Response::new()))
+}
+
+/// `DELETE /_matrix/client/v3/directory/room/{roomAlias}` — who made it, who may set the room's
+/// canonical alias, administrators.
+async fn delete(
+    State(users): State<Users>,
+    State(views): State<RoomViews>,
+    session: Session,
+    Ruma(request): Ruma<delete_alias::Request>,
+) -> Result<Ruma<delete_alias::Response>, ApiError> {
+    let alias = users.alias(&request.room_alias).await?;
+    let alias = alias.ok_or_else(|| ApiError::not_found("there is no such alias"))?;
+    if !may_delete(&views, &session, &alias).await? {
+        return Err(ApiError::forbidden("you may not delete this alias"));
+    }
+    users.remove_alias(&alias).await?;
+    Ok(Ruma(delete_alias::Response::new()))
+}
+
+async fn may_delete(views: &RoomViews, session: &Session, alias: &Alias) -> Result<bool, ApiError> {
+    if session.admin || alias.creator == session.user_id {
+        return Ok(true);
+    }
+    let Ok(view) = views.open(session, &alias.room_id).await else {
+        return Ok(false);
+    };
+    let (_, levels) = view.power_levels().await?;
+    let canonical = StateEventType::RoomCanonicalAlias;
+    Ok(view.is_joined() && levels.user_can_send_state(&session.user_id, canonical))
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/aliases` — members; everybody where the room is world
+/// readable.
+async fn of_room(
+    State(views): State<RoomViews>,
+    session: Session,
+    Ruma(request): Ruma<aliases::Request>,
+) -> Result<Ruma<aliases::Response>, ApiError> {
+    let view = views.open(&session, &request.room_id).await?;
+    if !view.is_joined() && !view.is_world_readable() {
+        return Err(not_there());
+    }
+    let aliases = view.reader().aliases(view.room_id()).await?;
+    Ok(Ruma(aliases::Response::new(aliases)))
+}
