@@ -19,6 +19,10 @@ const PROFILE_FIELDS_MAX: usize = 10_000;
 
 /// An account, as far as others may know.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each asked for alone"
+)]
 pub struct Account {
     /// Whose it is.
     pub user_id: OwnedUserId,

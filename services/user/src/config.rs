@@ -15,7 +15,7 @@ pub struct UserConfig {
     pub access_token_ttl: Duration,
     /// How long an interactive-authentication session lives.
     pub uia_ttl: Duration,
-    /// How long an OpenID token lives.
+    /// How long an `OpenID` token lives.
     pub openid_token_ttl: Duration,
     /// How long a login token (`m.login.token`) lives.
     pub login_token_ttl: Duration,
@@ -29,10 +29,10 @@ impl Default for UserConfig {
             argon2_memory_kib: 19_456,
             argon2_iterations: 2,
             password_chars_min: 8,
-            access_token_ttl: Duration::from_secs(30 * 60),
-            uia_ttl: Duration::from_secs(60 * 60),
-            openid_token_ttl: Duration::from_secs(60 * 60),
-            login_token_ttl: Duration::from_secs(2 * 60),
+            access_token_ttl: Duration::from_mins(30),
+            uia_ttl: Duration::from_hours(1),
+            openid_token_ttl: Duration::from_hours(1),
+            login_token_ttl: Duration::from_mins(2),
             tokens_cached_max: 200_000,
         }
     }

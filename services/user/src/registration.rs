@@ -133,13 +133,11 @@ impl Users {
             guest: registration.guest,
             position: Position::START,
         };
-        match registration.registration_token.as_deref() {
-            Some(token) => self.register_with_token(token, &user_id, row).await,
-            None => {
-                let turn = self.free_user_turn(&user_id).await?;
-                Ok(self.write_account(&turn, &user_id, row).await?)
-            }
+        if let Some(token) = registration.registration_token.as_deref() {
+            return self.register_with_token(token, &user_id, row).await;
         }
+        let turn = self.free_user_turn(&user_id).await?;
+        Ok(self.write_account(&turn, &user_id, row).await?)
     }
 
     /// Spends one use of the token, then makes the account. A crash between the two costs a use,

@@ -1,5 +1,5 @@
 //! Tokens for a short while: to log in with (`m.login.token`), and to prove an identity with
-//! (OpenID).
+//! (`OpenID`).
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ impl Users {
         Ok(ShortLivedToken { token, expires_in })
     }
 
-    /// Whom an OpenID token names, while the account is open.
+    /// Whom an `OpenID` token names, while the account is open.
     pub async fn openid_user(&self, token: &str) -> Result<Option<OwnedUserId>, Unavailable> {
         let Some(hash) = SecretKind::OpenId.hash(token) else {
             return Ok(None);

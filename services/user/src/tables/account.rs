@@ -25,6 +25,7 @@ pub(crate) static ACCOUNTS: Table = Table {
 };
 
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "the row's boolean columns")]
 pub(crate) struct AccountRow {
     pub(crate) password_hash: String,
     pub(crate) created_at_ms: i64,

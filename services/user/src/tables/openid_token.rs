@@ -1,4 +1,4 @@
-//! `openid_tokens`: whose an OpenID token is, by its hash.
+//! `openid_tokens`: whose an `OpenID` token is, by its hash.
 
 use hanse_store::{Column, Key, Kind, StoreError, Table, Value};
 use ruma::OwnedUserId;

@@ -1,5 +1,11 @@
 //! The user domain on the embedded engine, over real slot logs.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what the tests share is test code, too"
+)]
+
 mod accounts;
 mod data;
 mod names;

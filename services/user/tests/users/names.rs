@@ -59,6 +59,7 @@ async fn an_alias_points_somewhere_until_it_is_removed_and_its_room_hears_of_it(
         }
     );
 
+    drop(follower);
     server.crash_and_restart().await;
     assert_eq!(
         server.users().alias(alias).await.unwrap(),

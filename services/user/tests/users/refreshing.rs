@@ -30,7 +30,7 @@ async fn an_expired_token_is_told_from_an_unknown_one() {
     let (mut server, started) = a_session().await;
     let access_token = &started.tokens.access_token;
     let ttl = started.tokens.expires_in.unwrap();
-    server.pass(ttl - Duration::from_millis(1));
+    server.pass(ttl.saturating_sub(Duration::from_millis(1)));
     assert!(server.authenticate(&started).await.is_some());
     server.pass(Duration::from_millis(1));
     for restarted in [false, true] {

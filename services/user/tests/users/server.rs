@@ -1,6 +1,6 @@
 //! A user domain in a directory of its own, with a clock that moves when it is told to.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hanse_log::{Applier, LogParts, Position, Rows, Slot, SlotLogs, SlotMap};
@@ -75,12 +75,12 @@ impl Store for SpiedStore {
         mutations: Vec<Mutation>,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        self.written.lock().push_str(&format!("{mutations:?}"));
+        let _ = write!(self.written.lock(), "{mutations:?}");
         self.store.apply(mutations, durability).await
     }
 
     async fn conditional(&self, batch: ConditionalBatch) -> Result<Outcome, StoreError> {
-        self.written.lock().push_str(&format!("{batch:?}"));
+        let _ = write!(self.written.lock(), "{batch:?}");
         self.store.conditional(batch).await
     }
 

@@ -18,7 +18,7 @@ fn scope(user_id: Option<&UserId>, endpoint: &str) -> UiaScope {
     }
 }
 
-fn object(value: Value) -> Map<String, Value> {
+fn object(value: &Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }
 
@@ -26,7 +26,7 @@ fn object(value: Value) -> Map<String, Value> {
 async fn stages_add_up_and_survive_a_crash() {
     let mut server = Server::start().await;
     let scope = scope(None, REGISTER);
-    let asked = object(json!({ "username": "alice" }));
+    let asked = object(&json!({ "username": "alice" }));
     let session = server.users().start_uia(&scope, &asked).await.unwrap();
     let flow = [AuthType::RegistrationToken, AuthType::Dummy];
     let (id, token) = (&session.session_id, Some("first"));
@@ -72,7 +72,7 @@ async fn stages_add_up_and_survive_a_crash() {
 #[tokio::test]
 async fn ghsa_4f74_84v3_j9q5_no_password_is_kept_with_a_session() {
     let server = Server::start().await;
-    let asked = object(json!({
+    let asked = object(&json!({
         "username": "alice",
         "password": "pass-to-be-kept-nowhere",
         "new_password": "pass-to-be-kept-nowhere",
@@ -83,7 +83,7 @@ async fn ghsa_4f74_84v3_j9q5_no_password_is_kept_with_a_session() {
         .start_uia(&scope(None, REGISTER), &asked)
         .await
         .unwrap();
-    assert_eq!(session.parameters, object(json!({ "username": "alice" })));
+    assert_eq!(session.parameters, object(&json!({ "username": "alice" })));
     assert!(
         server.wrote(&session.session_id),
         "the spy sees what is written"
@@ -136,7 +136,7 @@ async fn tuwunel_c564d9e2_a_session_counts_for_its_user_and_endpoint_alone() {
 async fn sessions_have_bounds() {
     let server = Server::start().await;
     let scope = scope(None, REGISTER);
-    let large = object(json!({ "username": "x".repeat(40_000) }));
+    let large = object(&json!({ "username": "x".repeat(40_000) }));
     let refused = server.users().start_uia(&scope, &large).await;
     assert!(matches!(refused, Err(UiaError::TooLarge { .. })));
     let session = server.users().start_uia(&scope, &Map::new()).await.unwrap();
