@@ -1,7 +1,10 @@
 //! What the driver's errors mean.
 
 use hanse_store::{StoreError, Table};
-use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::{
+    errors::{DbError, ExecutionError, RequestAttemptError, WriteType},
+    statement::Consistency,
+};
 
 /// What is known of a statement that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,18 @@ pub(crate) fn conditional(table: &'static Table, error: ExecutionError) -> Store
 /// timed out can be tried again.
 pub(crate) fn repeatable(table: &'static Table, error: ExecutionError) -> StoreError {
     decided(fate(&error), table, error)
+}
+
+/// Whether a Paxos round was given up because others kept getting in between.
+pub(crate) fn lost_to_contention(error: &ExecutionError) -> bool {
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) = error else {
+        return false;
+    };
+    match error {
+        DbError::WriteTimeout { write_type, .. } => *write_type == WriteType::Cas,
+        DbError::ReadTimeout { consistency, .. } => *consistency == Consistency::LocalSerial,
+        _ => false,
+    }
 }
 
 /// An error of the connection or of the server's own tables.
@@ -101,10 +116,8 @@ fn fate_of_refusal(error: &DbError) -> Fate {
 
 #[cfg(test)]
 mod tests {
-    use hanse_store::{Column, Kind};
-    use scylla::{errors::WriteType, statement::Consistency};
-
     use super::*;
+    use hanse_store::{Column, Kind};
 
     static TABLE: Table = Table {
         name: "heads",

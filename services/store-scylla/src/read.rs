@@ -1,11 +1,14 @@
 //! Reads.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, time::Duration};
 
 use hanse_store::{Consistency, Key, Page, Row, Scan, StoreError, Table, Value};
 use scylla::{
     errors::ExecutionError,
-    response::{PagingState, query_result::QueryRowsResult},
+    response::{
+        PagingState,
+        query_result::{QueryResult, QueryRowsResult},
+    },
     statement,
 };
 
@@ -13,7 +16,7 @@ use crate::{
     ScyllaStore,
     bind::Param,
     cql::read_columns,
-    error::{repeatable, unavailable},
+    error::{lost_to_contention, repeatable, unavailable},
     row,
 };
 
@@ -21,6 +24,12 @@ use crate::{
 const FETCH_ROWS_MAX: usize = 128;
 /// A page ends after this many bytes of rows, whatever its limit.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A serial read is a Paxos round, which can lose to those of writers until the server gives up. It is
+/// harmless to repeat, so that callers need not know.
+const SERIAL_ATTEMPTS_MAX: u32 = 5;
+/// Before the second attempt; twice as much before the third, and so on.
+const SERIAL_PAUSE: Duration = Duration::from_millis(20);
 
 fn level(consistency: Consistency) -> statement::Consistency {
     match consistency {
@@ -85,16 +94,29 @@ impl ScyllaStore {
         params: Vec<Param<'_>>,
         consistency: Consistency,
     ) -> Result<QueryRowsResult, StoreError> {
-        let fetched = async {
-            let mut statement = self.plain(text).await?;
-            statement.set_consistency(level(consistency));
-            self.session
-                .get_session()
-                .execute_unpaged(&statement, params)
-                .await
-        };
-        let result = fetched.await.map_err(|error| repeatable(table, error))?;
+        let mut fetched = self.fetch(&text, &params, consistency).await;
+        for attempt in 1..SERIAL_ATTEMPTS_MAX {
+            match &fetched {
+                Err(error) if lost_to_contention(error) => {}
+                _ => break,
+            }
+            tokio::time::sleep(SERIAL_PAUSE * attempt).await;
+            fetched = self.fetch(&text, &params, consistency).await;
+        }
+        let result = fetched.map_err(|error| repeatable(table, error))?;
         result.into_rows_result().map_err(unavailable)
+    }
+
+    async fn fetch(
+        &self,
+        text: &str,
+        params: &Vec<Param<'_>>,
+        consistency: Consistency,
+    ) -> Result<QueryResult, ExecutionError> {
+        let mut statement = self.plain(text.to_owned()).await?;
+        statement.set_consistency(level(consistency));
+        let session = self.session.get_session();
+        session.execute_unpaged(&statement, params).await
     }
 
     /// A page of a range of one partition, fetched in pieces.
