@@ -18,6 +18,8 @@ use crate::{SyncError, account_data, ask::Ask, memory::Changed, token::SyncToken
 
 /// Rooms read at once for one answer.
 const ROOMS_AT_ONCE: usize = 8;
+/// Membership notices read for one answer.
+const NOTICES_MAX: usize = 1_000;
 /// How long an answer waits for memory to reach a membership that was just read, and how often.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(2);
 const CATCH_UPS_MAX: usize = 500;
@@ -46,6 +48,9 @@ pub(crate) struct RoomAt {
     pub(crate) events_changed: Changed,
     /// Who types, if that changed.
     pub(crate) typing: Option<Vec<OwnedUserId>>,
+    /// Whether the user's own slot was told of the membership after the token: the only sign where
+    /// the token does not name the room's slot.
+    pub(crate) noticed: bool,
     /// The room's account data that changed.
     pub(crate) account_data: Vec<AccountDatum>,
 }
@@ -86,6 +91,7 @@ impl Inner {
         let (global, by_room) = account_data::split(own);
         distribute(&mut rooms, by_room);
         self.distribute_typing(ask, &mut rooms);
+        self.distribute_notices(ask, &token, &mut rooms).await?;
         let mut response = Response::new(self.token_key.write(&token, &ask.user_id));
         response.account_data.events = account_data::global_events(self, ask, global).await?;
         response.rooms = self.room_views(ask, rooms).await?;
@@ -139,6 +145,7 @@ impl Inner {
                 since,
                 now,
                 typing: None,
+                noticed: false,
                 account_data: Vec::new(),
             });
         }
@@ -186,6 +193,33 @@ impl Inner {
             // Nobody typing is news only to who knows otherwise.
             at.typing = users.filter(|users| seen.is_some() || !users.is_empty());
         }
+    }
+
+    /// Rooms that were left before the token ever named their slot.
+    async fn distribute_notices(
+        &self,
+        ask: &Ask,
+        token: &SyncToken,
+        rooms: &mut [RoomAt],
+    ) -> Result<(), SyncError> {
+        let Some(since) = &ask.since else {
+            return Ok(());
+        };
+        let unnamed = |at: &RoomAt| at.since.is_none() && !stays_in_token(&at.room.membership);
+        if since.own >= token.own || !rooms.iter().any(unnamed) {
+            return Ok(());
+        }
+        let (after, up_to) = (since.own, token.own);
+        let noticed = self
+            .users
+            .memberships_noticed(&ask.user_id, after, up_to, NOTICES_MAX)
+            .await?;
+        for at in rooms.iter_mut().filter(|at| unnamed(at)) {
+            at.noticed = noticed
+                .iter()
+                .any(|notice| notice.room_id == at.room.room_id);
+        }
+        Ok(())
     }
 
     async fn room_views(&self, ask: &Ask, rooms: Vec<RoomAt>) -> Result<Rooms, SyncError> {

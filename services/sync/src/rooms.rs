@@ -54,8 +54,9 @@ impl Inner {
 
     /// A room that the user left, was kicked from, or is banned from: up to that point.
     pub(crate) async fn left(&self, ask: &Ask, at: &RoomAt) -> Result<Option<View>, SyncError> {
-        let asked_for = ask.filter.room.include_leave;
-        if at.since.is_none() && !asked_for || self.is_forgotten(ask, at).await? {
+        let asked_for = ask.since.is_none() && ask.filter.room.include_leave;
+        let told = at.since.is_some() || at.noticed;
+        if !asked_for && !told || self.is_forgotten(ask, at).await? {
             return Ok(None);
         }
         let room_id = &at.room.room_id;

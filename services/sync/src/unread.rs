@@ -13,7 +13,7 @@ use hanse_log::Position;
 use hanse_room::{ReceiptAt, TimelineEvent};
 use moka::sync::Cache;
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UInt,
+    OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId,
     api::client::sync::sync_events::{UnreadNotificationsCount, v3::JoinedRoom},
     push::{PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
 };
@@ -49,8 +49,6 @@ impl Default for UnreadCache {
 struct Counted {
     basis: u64,
     up_to: Position,
-    /// The user's own last event: who writes has read.
-    own: Position,
     threads: BTreeMap<String, Counts>,
 }
 
@@ -163,23 +161,29 @@ impl Inner {
         marks: &Marks,
         rules: &Ruleset,
     ) -> Result<(), SyncError> {
-        let events = self
-            .events_to_count(at, counted.up_to.max(marks.unthreaded), up_to)
-            .await?;
+        let after = counted.up_to.max(marks.unthreaded);
+        let events = self.events_to_count(at, after, up_to).await?;
         counted.up_to = up_to;
-        let Some(context) = self.push_context(ask, at, &events).await? else {
-            return Ok(());
-        };
+        let mut context = None;
         for event in events {
             if event.pdu.sender() == ask.user_id {
+                // Who writes has read.
                 counted.threads.clear();
-                counted.own = event.position;
                 continue;
             }
             let thread = thread_of(&event.pdu);
             if marks.unread(&thread, event.position) {
-                let outcome = push::evaluate(&event.pdu, rules, &context);
-                counted.threads.entry(thread).or_default().add(outcome);
+                if context.is_none() {
+                    context = Some(self.push_context(ask, at).await?);
+                }
+                let outcome = context
+                    .as_ref()
+                    .map(|c| push::evaluate(&event.pdu, rules, c));
+                counted
+                    .threads
+                    .entry(thread)
+                    .or_default()
+                    .add(outcome.unwrap_or_default());
             }
         }
         Ok(())
@@ -212,23 +216,13 @@ impl Inner {
         Ok(events)
     }
 
-    /// What the rules' conditions ask about; `None`: there is nothing to evaluate.
+    /// What the rules' conditions ask about.
     async fn push_context(
         &self,
         ask: &Ask,
         at: &RoomAt,
-        events: &[Arc<TimelineEvent>],
-    ) -> Result<Option<PushConditionRoomCtx>, SyncError> {
+    ) -> Result<PushConditionRoomCtx, SyncError> {
         let room_id = &at.room.room_id;
-        if events.iter().all(|event| event.pdu.sender() == ask.user_id) {
-            return Ok(Some(PushConditionRoomCtx::new(
-                room_id.clone(),
-                UInt::default(),
-                ask.user_id.clone(),
-                String::new(),
-            )))
-            .map(|context| context.filter(|_| !events.is_empty()));
-        }
         let head = self.rooms.head(room_id).await?;
         let members = head.map_or(0, |head| head.head.joined_members);
         let own = self
@@ -246,7 +240,7 @@ impl Inner {
                 .unwrap_or_default(),
         );
         context.power_levels = self.push_levels(at).await?;
-        Ok(Some(context))
+        Ok(context)
     }
 
     async fn push_levels(
