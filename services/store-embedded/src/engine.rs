@@ -33,7 +33,7 @@ const KIB: usize = 1024;
 
 /// The embedded store: one directory, one process.
 pub struct EmbeddedStore {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     /// `None` once the store is being dropped.
     queue: Option<mpsc::Sender<Request>>,
     queue_kib: Arc<Semaphore>,

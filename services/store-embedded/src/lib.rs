@@ -18,6 +18,7 @@ mod apply;
 mod catalog;
 mod condition;
 mod disk;
+mod dump;
 mod engine;
 mod key;
 mod options;

@@ -1,1 +1,13 @@
-//! Cluster sandbox, faults and simulation for tests
+//! Faults for tests of whole servers: real processes, real kills.
+//!
+//! [`HanseProcess`] is a server as a child process that can be killed and started again on its data;
+//! [`kill_loop`] kills it under writing load and looks for what was lost.
+//!
+//! Invariant: a test sees the server as clients do, over HTTP; what it may conclude is in
+//! `hanse-checkers`.
+//! Invariant: every child is ended by its own process id, also when the test fails.
+
+pub mod kill_loop;
+mod process;
+
+pub use process::HanseProcess;
