@@ -88,7 +88,7 @@ async fn a_lost_answer_can_be_asked_for_again_and_is_void_then() {
     assert!(refreshed(&server, &first).await.is_none());
 }
 
-/// Sabotage: refresh without the user's turn.
+/// Sabotage: let a pending token in without asking its session's row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn of_16_refreshes_at_once_one_pair_is_left() {
     let (server, first) = a_session().await;

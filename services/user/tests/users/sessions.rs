@@ -66,7 +66,7 @@ async fn a_logout_takes_effect_at_once_and_for_ever() {
     assert!(server.users().devices(&alice).await.unwrap().is_empty());
 }
 
-/// Sabotage: remember what was read without comparing the fence.
+/// Sabotage: do not void the cache in `commit`. (The fence's own test is beside it.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_logout_among_many_readers_is_final() {
     let server = Server::start().await;
