@@ -27,5 +27,5 @@ mod store;
 
 pub use config::{Clock, ScyllaConfig};
 pub use connect::ConnectError;
-pub use dialect::Dialect;
+pub use dialect::{Dialect, DialectError};
 pub use store::ScyllaStore;
