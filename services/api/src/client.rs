@@ -11,6 +11,7 @@ mod account_management;
 mod account_registration;
 mod devices;
 mod filters;
+mod jump_to_date;
 mod profiles;
 mod push_rules;
 mod receipts;
@@ -29,6 +30,7 @@ mod server_administration;
 mod server_discovery;
 mod sessions;
 mod syncing;
+mod threads;
 mod typing;
 mod user_directory;
 
@@ -54,7 +56,9 @@ pub(crate) fn router(guards: Arc<Guards>) -> Router<ApiState> {
         room_events::add,
         room_state::add,
         room_history::add,
+        jump_to_date::add,
         relations::add,
+        threads::add,
         room_aliases::add,
         room_directory::add,
         room_upgrades::add,

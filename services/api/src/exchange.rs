@@ -48,19 +48,20 @@ impl<T: OutgoingResponse> IntoResponse for Ruma<T> {
     }
 }
 
-/// Requests whose body needs a look before ruma reads it.
-pub(crate) trait CheckedRequest: IncomingRequest {
-    /// Refuses what ruma would not refuse, or not in the specification's words.
-    fn check_body(body: &[u8]) -> Result<(), ApiError>;
+/// Requests whose body needs a hand before ruma reads it.
+pub(crate) trait PreparedRequest: IncomingRequest {
+    /// Refuses what ruma would not refuse in the specification's words, and fills in what it
+    /// wants beyond the specification.
+    fn prepare(body: Bytes) -> Result<Bytes, ApiError>;
 }
 
-/// Like [`Ruma`], for a [`CheckedRequest`].
+/// Like [`Ruma`], for a [`PreparedRequest`].
 #[derive(Debug)]
-pub(crate) struct RumaChecked<T>(pub(crate) T);
+pub(crate) struct RumaPrepared<T>(pub(crate) T);
 
-impl<T, S> FromRequest<S> for RumaChecked<T>
+impl<T, S> FromRequest<S> for RumaPrepared<T>
 where
-    T: CheckedRequest,
+    T: PreparedRequest,
     S: Send + Sync,
     BodyBytesMax: FromRef<S>,
 {
@@ -70,8 +71,7 @@ where
         let max = BodyBytesMax::from_ref(state);
         let (parts, bytes) = split(request, max, false).await?;
         strict_json::check_object(&bytes, Limits::body(max.0))?;
-        T::check_body(&bytes)?;
-        Ok(Self(read(parts, &bytes).await?))
+        Ok(Self(read(parts, &T::prepare(bytes)?).await?))
     }
 }
 

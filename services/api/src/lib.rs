@@ -10,6 +10,7 @@
 //! Invariant: no path is written here that ruma knows.
 
 mod admission;
+mod aliases;
 mod body;
 mod client;
 mod content_rules;

@@ -4,11 +4,10 @@
 use hanse_room::{MembershipAction, MembershipChange, Rooms};
 use hanse_user::Users;
 use ruma::{
-    CanonicalJsonObject, OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, RoomId, UserId,
-    api::error::ErrorKind,
+    CanonicalJsonObject, OwnedRoomId, OwnedRoomOrAliasId, RoomId, UserId, api::error::ErrorKind,
 };
 
-use crate::{error::ApiError, member_profiles::MemberProfiles};
+use crate::{aliases::Aliases, error::ApiError, member_profiles::MemberProfiles};
 
 /// Changes memberships.
 #[derive(Clone, Debug)]
@@ -16,6 +15,7 @@ pub(crate) struct Memberships {
     pub(crate) users: Users,
     pub(crate) rooms: Rooms,
     pub(crate) profiles: MemberProfiles,
+    pub(crate) aliases: Aliases,
 }
 
 /// What comes with an invite.
@@ -95,18 +95,11 @@ impl Memberships {
     pub(crate) async fn room(&self, named: OwnedRoomOrAliasId) -> Result<OwnedRoomId, ApiError> {
         let room_id = match OwnedRoomId::try_from(named) {
             Ok(room_id) => room_id,
-            Err(alias) => self.room_of_alias(&alias).await?,
+            Err(alias) => self.aliases.get(&alias).await?.room_id,
         };
         let known = self.rooms.reader().head(&room_id).await?;
         known.ok_or_else(|| ApiError::not_found("this server does not know the room"))?;
         Ok(room_id)
-    }
-
-    /// Where an alias points.
-    pub(crate) async fn room_of_alias(&self, alias: &RoomAliasId) -> Result<OwnedRoomId, ApiError> {
-        let found = self.users.alias(alias).await?;
-        let found = found.ok_or_else(|| ApiError::not_found("there is no such alias"))?;
-        Ok(found.room_id)
     }
 
     async fn change(

@@ -38,7 +38,7 @@ pub(crate) struct Rates(Option<Arc<Buckets>>);
 struct Buckets {
     registration: Bucket<IpAddr>,
     login_address: Bucket<IpAddr>,
-    login_account: Bucket<String>,
+    login_account: Bucket<OwnedUserId>,
     messages: Bucket<OwnedUserId>,
     room_creation: Bucket<OwnedUserId>,
     joins: Bucket<OwnedUserId>,
@@ -69,15 +69,21 @@ impl Rates {
         buckets.registration.take(&address)
     }
 
-    /// Somebody tries to log in: `account` is what they typed.
-    pub(crate) fn login(&self, address: Option<IpAddr>, account: &str) -> Result<(), ApiError> {
+    /// Somebody tries to log in, with the password of `account` or with another secret.
+    pub(crate) fn login(
+        &self,
+        address: Option<IpAddr>,
+        account: Option<&UserId>,
+    ) -> Result<(), ApiError> {
         let Some(buckets) = &self.0 else {
             return Ok(());
         };
         if let Some(address) = address {
             buckets.login_address.take(&address)?;
         }
-        buckets.login_account.take(&account.to_lowercase())
+        account.map_or(Ok(()), |account| {
+            buckets.login_account.take(&account.to_owned())
+        })
     }
 
     /// A user sends an event.

@@ -20,7 +20,7 @@ use crate::{
     admission::Class,
     cors,
     error::ApiError,
-    exchange::{Ruma, RumaChecked, RumaContent},
+    exchange::{Ruma, RumaContent, RumaPrepared},
     guard::{Guarded, Guards},
 };
 
@@ -56,7 +56,7 @@ macro_rules! answers {
         impl<M, $($argument,)* R: Metadata> Answers for (M, $($argument,)* RumaContent<R>,) {
             type Request = R;
         }
-        impl<M, $($argument,)* R: Metadata> Answers for (M, $($argument,)* RumaChecked<R>,) {
+        impl<M, $($argument,)* R: Metadata> Answers for (M, $($argument,)* RumaPrepared<R>,) {
             type Request = R;
         }
     };

@@ -11,9 +11,10 @@ use hanse_runtime::{
 use hanse_user::Users;
 
 use crate::{
-    ApiParts, body::BodyBytesMax, client::LongPollMax, content_rules::ContentRules,
-    member_profiles::MemberProfiles, memberships::Memberships, public_rooms::PublicRooms,
-    rates::Rates, room_view::RoomViews, sync_handler::Syncs, upgrades::Upgrades,
+    ApiParts, aliases::Aliases, body::BodyBytesMax, client::LongPollMax,
+    content_rules::ContentRules, member_profiles::MemberProfiles, memberships::Memberships,
+    public_rooms::PublicRooms, rates::Rates, room_view::RoomViews, sync_handler::Syncs,
+    upgrades::Upgrades,
 };
 
 /// Everything behind one pointer, so that a request clones little. Handlers never see it: they take
@@ -106,77 +107,23 @@ impl FromRef<ApiState> for RoomReader {
     }
 }
 
-impl FromRef<ApiState> for MemberProfiles {
-    fn from_ref(state: &ApiState) -> Self {
-        let State {
-            users,
-            rooms,
-            tasks,
-            ..
-        } = &*state.0;
-        Self {
-            users: users.clone(),
-            rooms: rooms.clone(),
-            tasks: tasks.clone(),
+/// What spans several domains is put together for the request that needs it: pointers, all of it.
+macro_rules! composed {
+    ($($whole:ty { $($part:ident),+ })+) => {$(
+        impl FromRef<ApiState> for $whole {
+            fn from_ref(state: &ApiState) -> Self {
+                Self { $($part: FromRef::from_ref(state)),+ }
+            }
         }
-    }
+    )+};
 }
 
-impl FromRef<ApiState> for Memberships {
-    fn from_ref(state: &ApiState) -> Self {
-        let State { users, rooms, .. } = &*state.0;
-        let profiles = MemberProfiles::from_ref(state);
-        Self {
-            users: users.clone(),
-            rooms: rooms.clone(),
-            profiles,
-        }
-    }
-}
-
-impl FromRef<ApiState> for ContentRules {
-    fn from_ref(state: &ApiState) -> Self {
-        Self {
-            users: state.0.users.clone(),
-            reader: RoomReader::from_ref(state),
-        }
-    }
-}
-
-impl FromRef<ApiState> for RoomViews {
-    fn from_ref(state: &ApiState) -> Self {
-        let State {
-            users,
-            syncs,
-            clock,
-            ..
-        } = &*state.0;
-        Self {
-            users: users.clone(),
-            reader: RoomReader::from_ref(state),
-            syncs: syncs.clone(),
-            clock: Arc::clone(clock),
-        }
-    }
-}
-
-impl FromRef<ApiState> for PublicRooms {
-    fn from_ref(state: &ApiState) -> Self {
-        Self {
-            reader: RoomReader::from_ref(state),
-        }
-    }
-}
-
-impl FromRef<ApiState> for Upgrades {
-    fn from_ref(state: &ApiState) -> Self {
-        let State { users, rooms, .. } = &*state.0;
-        let (profiles, views) = (MemberProfiles::from_ref(state), RoomViews::from_ref(state));
-        Self {
-            users: users.clone(),
-            rooms: rooms.clone(),
-            profiles,
-            views,
-        }
-    }
+composed! {
+    Aliases { users, reader }
+    ContentRules { users, reader }
+    MemberProfiles { users, rooms, tasks }
+    Memberships { users, rooms, profiles, aliases }
+    PublicRooms { reader }
+    RoomViews { users, reader, syncs, clock }
+    Upgrades { aliases, rooms, profiles, views }
 }

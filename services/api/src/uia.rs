@@ -163,7 +163,7 @@ impl Uia {
         let Some(user_id) = user_id else {
             return Ok(Err(WRONG));
         };
-        self.rates.login(self.address.0, user_id.as_str())?;
+        self.rates.login(self.address.0, Some(user_id))?;
         if self
             .named(&given.identifier)
             .is_some_and(|named| named != user_id)
@@ -191,7 +191,7 @@ impl Uia {
         &self,
         token: &str,
     ) -> Result<Result<Option<String>, Failed>, ApiError> {
-        self.rates.login(self.address.0, "")?;
+        self.rates.login(self.address.0, None)?;
         if self.users.registration_token_valid(token).await? {
             return Ok(Ok(Some(token.to_owned())));
         }

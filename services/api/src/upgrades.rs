@@ -6,7 +6,6 @@
 use hanse_event::{Draft, content_of, room_version};
 use hanse_log::Position;
 use hanse_room::{NewEvent, NewRoom, Rooms, TimelineEvent};
-use hanse_user::Users;
 use ruma::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedRoomId, RoomId, UserId,
     api::{
@@ -19,6 +18,7 @@ use ruma::{
 use serde_json::{json, value::to_raw_value};
 
 use crate::{
+    aliases::Aliases,
     error::ApiError,
     member_profiles::MemberProfiles,
     room_view::{RoomView, RoomViews},
@@ -40,7 +40,7 @@ const CARRIED: [&str; 8] = [
 /// Upgrades rooms.
 #[derive(Clone, Debug)]
 pub(crate) struct Upgrades {
-    pub(crate) users: Users,
+    pub(crate) aliases: Aliases,
     pub(crate) rooms: Rooms,
     pub(crate) profiles: MemberProfiles,
     pub(crate) views: RoomViews,
@@ -170,12 +170,12 @@ impl Upgrades {
             .state_event(old, canonical_alias, "", Position::END)
             .await?;
         for alias in reader.aliases(old).await? {
-            let Some(seen) = self.users.alias(&alias).await? else {
+            let Some(seen) = self.aliases.users.alias(&alias).await? else {
                 continue;
             };
-            self.users.remove_alias(&seen).await?;
-            self.users
-                .create_alias(&alias, replacement, &seen.creator)
+            self.aliases.remove(&seen).await?;
+            self.aliases
+                .create(&alias, replacement, &seen.creator)
                 .await?;
         }
         if let Some(named) = named {

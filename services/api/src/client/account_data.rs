@@ -16,7 +16,7 @@ use ruma::{
 };
 use serde_json::{json, value::to_raw_value};
 
-use super::Endpoints;
+use super::{Endpoints, push_rules::complete};
 use crate::{admission::Class, error::ApiError, exchange::Ruma, session::Session};
 
 pub(super) fn add(routes: Endpoints) -> Endpoints {
@@ -99,7 +99,7 @@ async fn get(
 /// The push rules as account data; there are some even before the user has set any.
 async fn push_rules(users: &Users, user_id: &UserId) -> Result<Raw<()>, ApiError> {
     let rules = users.push_rules(user_id).await?;
-    let content = to_raw_value(&json!({ "global": rules.ruleset }));
+    let content = to_raw_value(&json!({ "global": complete(&rules.ruleset)? }));
     Ok(Raw::from_json(
         content.map_err(|error| ApiError::internal(&error))?,
     ))

@@ -84,7 +84,7 @@ async fn token_validity(
     Ruma(request): Ruma<check_token::Request>,
 ) -> Result<Ruma<check_token::Response>, ApiError> {
     is_open(&settings)?;
-    rates.login(address, "")?;
+    rates.login(address, None)?;
     let valid = users.registration_token_valid(&request.token).await?;
     Ok(Ruma(check_token::Response::new(valid)))
 }

@@ -1,6 +1,6 @@
 //! [Push rules](https://spec.matrix.org/v1.16/client-server-api/#push-rules-api).
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use hanse_user::Users;
 use ruma::{
     UserId,
@@ -18,6 +18,7 @@ use ruma::{
     },
     push::{AnyPushRuleRef, InsertPushRuleError, RemovePushRuleError, RuleKind, Ruleset},
 };
+use serde_json::{Value as JsonValue, json};
 
 use super::Endpoints;
 use crate::{admission::Class, error::ApiError, exchange::Ruma, session::Session};
@@ -41,9 +42,9 @@ async fn all(
     State(users): State<Users>,
     session: Session,
     _: Ruma<get_pushrules_all::Request>,
-) -> Result<Ruma<get_pushrules_all::Response>, ApiError> {
+) -> Result<Json<JsonValue>, ApiError> {
     let rules = users.push_rules(&session.user_id).await?;
-    Ok(Ruma(get_pushrules_all::Response::new(rules.ruleset)))
+    Ok(Json(json!({ "global": complete(&rules.ruleset)? })))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/` — any user.
@@ -51,9 +52,9 @@ async fn global(
     State(users): State<Users>,
     session: Session,
     _: Ruma<get_pushrules_global::Request>,
-) -> Result<Ruma<get_pushrules_global::Response>, ApiError> {
+) -> Result<Json<JsonValue>, ApiError> {
     let rules = users.push_rules(&session.user_id).await?;
-    Ok(Ruma(get_pushrules_global::Response::new(rules.ruleset)))
+    Ok(Json(complete(&rules.ruleset)?))
 }
 
 /// `GET /_matrix/client/v3/pushrules/global/{kind}/{ruleId}` — any user.
@@ -156,6 +157,17 @@ async fn set_enabled(
 /// `GET /_matrix/client/v3/pushers` — any user. There is nothing to push with yet.
 async fn pushers(_: Session, _: Ruma<get_pushers::Request>) -> Ruma<get_pushers::Response> {
     Ruma(get_pushers::Response::new(Vec::new()))
+}
+
+/// The rules with every kind, also those that have none: ruma leaves these out.
+pub(super) fn complete(rules: &Ruleset) -> Result<JsonValue, ApiError> {
+    let mut rules = serde_json::to_value(rules).map_err(|error| ApiError::internal(&error))?;
+    if let Some(kinds) = rules.as_object_mut() {
+        for kind in ["override", "content", "room", "sender", "underride"] {
+            kinds.entry(kind).or_insert_with(|| json!([]));
+        }
+    }
+    Ok(rules)
 }
 
 fn find<'a>(

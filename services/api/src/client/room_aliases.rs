@@ -8,7 +8,7 @@ use ruma::{
             create_alias::v3 as create_alias, delete_alias::v3 as delete_alias,
             get_alias::v3 as get_alias,
         },
-        room::aliases::v3 as aliases,
+        room::aliases::v3 as room_aliases,
     },
     events::StateEventType,
 };
@@ -16,9 +16,9 @@ use ruma::{
 use super::Endpoints;
 use crate::{
     admission::Class,
+    aliases::Aliases,
     error::ApiError,
     exchange::Ruma,
-    memberships::Memberships,
     room_view::{RoomViews, not_there},
     session::Session,
 };
@@ -33,25 +33,25 @@ pub(super) fn add(routes: Endpoints) -> Endpoints {
 
 /// `GET /_matrix/client/v3/directory/room/{roomAlias}` — everybody.
 async fn resolve(
+    State(aliases): State<Aliases>,
     State(users): State<Users>,
-    State(memberships): State<Memberships>,
     Ruma(request): Ruma<get_alias::Request>,
 ) -> Result<Ruma<get_alias::Response>, ApiError> {
-    let room_id = memberships.room_of_alias(&request.room_alias).await?;
+    let room_id = aliases.get(&request.room_alias).await?.room_id;
     let servers = vec![users.server_name().to_owned()];
     Ok(Ruma(get_alias::Response::new(room_id, servers)))
 }
 
 /// `PUT /_matrix/client/v3/directory/room/{roomAlias}` — members of the room.
 async fn create(
-    State(users): State<Users>,
+    State(aliases): State<Aliases>,
     State(views): State<RoomViews>,
     session: Session,
     Ruma(request): Ruma<create_alias::Request>,
 ) -> Result<Ruma<create_alias::Response>, ApiError> {
     views.open(&session, &request.room_id).await?.joined()?;
-    users
-        .create_alias(&request.room_alias, &request.room_id, &session.user_id)
+    aliases
+        .create(&request.room_alias, &request.room_id, &session.user_id)
         .await?;
     Ok(Ruma(create_alias::Response::new()))
 }
@@ -59,17 +59,16 @@ async fn create(
 /// `DELETE /_matrix/client/v3/directory/room/{roomAlias}` — who made it, who may set the room's
 /// canonical alias, administrators.
 async fn delete(
-    State(users): State<Users>,
+    State(aliases): State<Aliases>,
     State(views): State<RoomViews>,
     session: Session,
     Ruma(request): Ruma<delete_alias::Request>,
 ) -> Result<Ruma<delete_alias::Response>, ApiError> {
-    let alias = users.alias(&request.room_alias).await?;
-    let alias = alias.ok_or_else(|| ApiError::not_found("there is no such alias"))?;
+    let alias = aliases.get(&request.room_alias).await?;
     if !may_delete(&views, &session, &alias).await? {
         return Err(ApiError::forbidden("you may not delete this alias"));
     }
-    users.remove_alias(&alias).await?;
+    aliases.remove(&alias).await?;
     Ok(Ruma(delete_alias::Response::new()))
 }
 
@@ -90,12 +89,12 @@ async fn may_delete(views: &RoomViews, session: &Session, alias: &Alias) -> Resu
 async fn of_room(
     State(views): State<RoomViews>,
     session: Session,
-    Ruma(request): Ruma<aliases::Request>,
-) -> Result<Ruma<aliases::Response>, ApiError> {
+    Ruma(request): Ruma<room_aliases::Request>,
+) -> Result<Ruma<room_aliases::Response>, ApiError> {
     let view = views.open(&session, &request.room_id).await?;
     if !view.is_joined() && !view.is_world_readable() {
         return Err(not_there());
     }
     let aliases = view.reader().aliases(view.room_id()).await?;
-    Ok(Ruma(aliases::Response::new(aliases)))
+    Ok(Ruma(room_aliases::Response::new(aliases)))
 }

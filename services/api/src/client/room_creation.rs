@@ -1,8 +1,9 @@
 //! [Creation](https://spec.matrix.org/v1.16/client-server-api/#creation).
 
 use axum::extract::State;
+use bytes::Bytes;
 use hanse_room::{NewRoom, RoomError, Rooms};
-use hanse_user::{CreateAliasError, Users};
+use hanse_user::CreateAliasError;
 use ruma::{
     OwnedRoomAliasId, RoomAliasId, RoomVersionId,
     api::{
@@ -19,8 +20,9 @@ use serde_json::Value as JsonValue;
 use super::Endpoints;
 use crate::{
     admission::Class,
+    aliases::Aliases,
     error::ApiError,
-    exchange::{CheckedRequest, Ruma, RumaChecked},
+    exchange::{PreparedRequest, Ruma, RumaPrepared},
     member_profiles::MemberProfiles,
     memberships::{Invitation, Memberships},
     rates::Rates,
@@ -34,21 +36,21 @@ pub(super) fn add(routes: Endpoints) -> Endpoints {
     routes.add(Class::Write, "create_room", create)
 }
 
-impl CheckedRequest for create_room::Request {
+impl PreparedRequest for create_room::Request {
     /// A text that can be no version is still an unsupported version.
-    fn check_body(body: &[u8]) -> Result<(), ApiError> {
+    fn prepare(body: Bytes) -> Result<Bytes, ApiError> {
         #[derive(Deserialize)]
         struct Wanted {
             room_version: Option<JsonValue>,
         }
-        let wanted: Result<Wanted, _> = serde_json::from_slice(body);
+        let wanted: Result<Wanted, _> = serde_json::from_slice(&body);
         let version = wanted.ok().and_then(|wanted| wanted.room_version);
         match version.as_ref().and_then(JsonValue::as_str) {
             Some(text) if RoomVersionId::try_from(text).is_err() => Err(ApiError::bad_request(
                 ErrorKind::UnsupportedRoomVersion,
                 "this is no room version",
             )),
-            _ => Ok(()),
+            _ => Ok(body),
         }
     }
 }
@@ -56,16 +58,16 @@ impl CheckedRequest for create_room::Request {
 /// `POST /_matrix/client/v3/createRoom` — any user.
 async fn create(
     State(rooms): State<Rooms>,
-    State(users): State<Users>,
+    State(aliases): State<Aliases>,
     State(profiles): State<MemberProfiles>,
     State(memberships): State<Memberships>,
     State(rates): State<Rates>,
     session: Session,
-    RumaChecked(request): RumaChecked<create_room::Request>,
+    RumaPrepared(request): RumaPrepared<create_room::Request>,
 ) -> Result<Ruma<create_room::Response>, ApiError> {
     rates.room_creation(&session.user_id)?;
     may_invite(&memberships, &request)?;
-    let alias = free_alias(&users, request.room_alias_name.as_deref()).await?;
+    let alias = free_alias(&aliases, request.room_alias_name.as_deref()).await?;
     let new = NewRoom {
         creator: session.user_id.clone(),
         profile: profiles.content(&session.user_id).await?,
@@ -74,8 +76,8 @@ async fn create(
     };
     let room_id = rooms.create(new).await.map_err(refused)?;
     if let Some(alias) = alias {
-        users
-            .create_alias(&alias, &room_id, &session.user_id)
+        aliases
+            .create(&alias, &room_id, &session.user_id)
             .await
             .map_err(taken)?;
     }
@@ -112,13 +114,13 @@ fn may_invite(memberships: &Memberships, request: &create_room::Request) -> Resu
 
 /// The alias that is asked for, if nobody has it.
 async fn free_alias(
-    users: &Users,
+    aliases: &Aliases,
     name: Option<&str>,
 ) -> Result<Option<OwnedRoomAliasId>, ApiError> {
     let Some(name) = name else { return Ok(None) };
-    let alias = RoomAliasId::parse(format!("#{name}:{}", users.server_name()))
+    let alias = RoomAliasId::parse(format!("#{name}:{}", aliases.users.server_name()))
         .map_err(|error| ApiError::invalid_param(format!("room_alias_name: {error}")))?;
-    if users.alias(&alias).await?.is_some() {
+    if aliases.users.alias(&alias).await?.is_some() {
         return Err(in_use());
     }
     Ok(Some(alias))

@@ -9,15 +9,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::extract::State;
 use hanse_event::room_version;
 use hanse_runtime::config::Server;
-use ruma::api::{
-    client::discovery::{
-        discover_homeserver::{self, HomeserverInfo},
-        get_capabilities::v3::{
-            self as get_capabilities, Capabilities, RoomVersionStability, RoomVersionsCapability,
+use ruma::{
+    RoomVersionId,
+    api::{
+        client::discovery::{
+            discover_homeserver::{self, HomeserverInfo},
+            get_capabilities::v3::{
+                self as get_capabilities, Capabilities, RoomVersionStability,
+                RoomVersionsCapability,
+            },
+            get_supported_versions,
         },
-        get_supported_versions,
+        federation::discovery::discover_homeserver as discover_server,
     },
-    federation::discovery::discover_homeserver as discover_server,
+    room_version_rules::EventIdFormatVersion,
 };
 
 use super::Endpoints;
@@ -72,12 +77,19 @@ async fn capabilities(
     _: Session,
     _: Ruma<get_capabilities::Request>,
 ) -> Ruma<get_capabilities::Response> {
-    let stable = room_version::SUPPORTED
+    let available: BTreeMap<_, _> = room_version::SUPPORTED
         .into_iter()
-        .map(|id| (id, RoomVersionStability::Stable));
-    let available: BTreeMap<_, _> = stable.collect();
+        .filter(can_be_created)
+        .map(|id| (id, RoomVersionStability::Stable))
+        .collect();
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability::new(room_version::DEFAULT, available);
     capabilities.thirdparty_id_changes.enabled = false;
     Ruma(get_capabilities::Response::new(capabilities))
+}
+
+/// Rooms whose event ids are no hashes cannot be created here yet.
+fn can_be_created(version: &RoomVersionId) -> bool {
+    let rules = room_version::rules(version);
+    rules.is_ok_and(|rules| rules.event_id_format != EventIdFormatVersion::V1)
 }

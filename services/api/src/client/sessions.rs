@@ -5,6 +5,7 @@
 //! [logout]: https://spec.matrix.org/v1.16/client-server-api/#post_matrixclientv3logout
 
 use axum::extract::State;
+use bytes::Bytes;
 use hanse_user::{NewSession, Proof, Users};
 use ruma::{
     OwnedUserId, UserId,
@@ -27,7 +28,7 @@ use super::Endpoints;
 use crate::{
     admission::Class,
     error::ApiError,
-    exchange::{CheckedRequest, Ruma, RumaChecked},
+    exchange::{PreparedRequest, Ruma, RumaPrepared},
     rates::Rates,
     session::{Address, Session},
 };
@@ -41,18 +42,18 @@ pub(super) fn add(routes: Endpoints) -> Endpoints {
         .add(Class::Write, "logout_all", log_out_everywhere)
 }
 
-impl CheckedRequest for login::Request {
+impl PreparedRequest for login::Request {
     /// ruma looks `type` up without asking whether it is there, and panics.
-    fn check_body(body: &[u8]) -> Result<(), ApiError> {
+    fn prepare(body: Bytes) -> Result<Bytes, ApiError> {
         #[derive(serde::Deserialize)]
         struct WithType {
             #[serde(rename = "type")]
             _type: String,
         }
-        let found = serde_json::from_slice::<WithType>(body);
-        found
-            .map(drop)
-            .map_err(|error| ApiError::bad_request(ErrorKind::BadJson, error.to_string()))
+        match serde_json::from_slice::<WithType>(&body) {
+            Ok(_) => Ok(body),
+            Err(error) => Err(ApiError::bad_request(ErrorKind::BadJson, error.to_string())),
+        }
     }
 }
 
@@ -68,16 +69,16 @@ async fn log_in(
     State(users): State<Users>,
     State(rates): State<Rates>,
     Address(address): Address,
-    RumaChecked(request): RumaChecked<login::Request>,
+    RumaPrepared(request): RumaPrepared<login::Request>,
 ) -> Result<Ruma<login::Response>, ApiError> {
     let proof = match &request.login_info {
         LoginInfo::Password(given) => {
             let user_id = named_user(&users, given)?;
-            rates.login(address, user_id.as_str())?;
+            rates.login(address, Some(&user_id))?;
             Proof::Password(users.verify_password(&user_id, &given.password).await?)
         }
         LoginInfo::Token(given) => {
-            rates.login(address, "")?;
+            rates.login(address, None)?;
             Proof::LoginToken(given.token.clone())
         }
         _ => {
