@@ -109,12 +109,12 @@ impl Core {
 }
 
 impl Target {
-    /// Whether the step's conditions hold.
+    /// Whether the step's conditions hold. Those on a row ask for a value that is not null (checked
+    /// before), so a missing row fails them.
     fn allows(&self, step: &ConditionalStep) -> bool {
         match step {
             ConditionalStep::InsertStaticsIfNotExists { .. }
             | ConditionalStep::InsertIfNotExists { .. } => self.stored.is_none(),
-            ConditionalStep::Update { .. } if self.stored.is_none() => false,
             _ => step
                 .conditions()
                 .iter()
