@@ -11,7 +11,7 @@ use http::{
 use tower_http::cors::{Any, CorsLayer};
 
 /// How long a browser may keep the answer to a preflight.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(86_400);
+const PREFLIGHT_AGE: Duration = Duration::from_hours(24);
 
 /// The headers that the specification recommends, on every answer; `OPTIONS` ends here.
 pub(crate) fn layer() -> CorsLayer {

@@ -35,9 +35,11 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let max = BodyBytesMax::from_ref(state);
         let (parts, bytes) = split(request, max, T::METHOD == Method::GET).await?;
-        if !bytes.is_empty() {
-            strict_json::check_object(&bytes, Limits::body(max.0))?;
+        if bytes.is_empty() {
+            // Some clients leave out a body in which nothing is required.
+            return Ok(Self(read(parts, b"{}").await?));
         }
+        strict_json::check_object(&bytes, Limits::body(max.0))?;
         Ok(Self(read(parts, &bytes).await?))
     }
 }

@@ -119,14 +119,15 @@ fn address(parts: &Parts) -> Option<IpAddr> {
     connected.map(|ConnectInfo(address)| address.ip())
 }
 
+#[derive(Deserialize)]
+struct InQuery {
+    access_token: String,
+}
+
 /// The token of the header, or of the query (deprecated since Matrix 1.11).
 fn access_token(parts: &Parts) -> Option<Cow<'_, str>> {
     if let Some(header) = parts.headers.get(AUTHORIZATION) {
         return bearer(header.to_str().ok()?).map(Cow::Borrowed);
-    }
-    #[derive(Deserialize)]
-    struct InQuery {
-        access_token: String,
     }
     let Query(query) = Query::<InQuery>::try_from_uri(&parts.uri).ok()?;
     Some(Cow::Owned(query.access_token))

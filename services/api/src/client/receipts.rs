@@ -57,7 +57,7 @@ async fn receipt(
         Marked::Read => {
             marks
                 .receipt(ReceiptType::Read, thread_id, &event_id)
-                .await?
+                .await?;
         }
         Marked::ReadPrivate => {
             marks

@@ -86,9 +86,10 @@ async fn visibility(
 ) -> Result<Ruma<get_room_visibility::Response>, ApiError> {
     let known = reader.head(&request.room_id).await?;
     known.ok_or_else(|| ApiError::not_found("there is no such room"))?;
-    let visibility = match reader.is_published(&request.room_id).await? {
-        true => Visibility::Public,
-        false => Visibility::Private,
+    let visibility = if reader.is_published(&request.room_id).await? {
+        Visibility::Public
+    } else {
+        Visibility::Private
     };
     Ok(Ruma(get_room_visibility::Response::new(visibility)))
 }

@@ -44,24 +44,21 @@ async fn send(
     rates.message(&session.user_id)?;
     let event_type = request.event_type.to_string();
     let transaction = transaction(&session, format!("send/{event_type}"), &request.txn_id);
-    let event_id = match event_type.as_str() {
-        "m.room.redaction" => {
-            let redaction = redaction(&session, &content, transaction)?;
-            rooms.redact(&request.room_id, redaction).await?.event_id
-        }
-        _ => {
-            rules
-                .check_message(&session.user_id, &request.room_id, &event_type, &content)
-                .await?;
-            let draft = Draft::message(session.user_id.clone(), event_type, content);
-            let event = NewEvent {
-                transaction: Some(transaction),
-                ..NewEvent::now(draft)
-            };
-            rooms.send(&request.room_id, event).await?.event_id
-        }
+    if event_type == "m.room.redaction" {
+        let redaction = redaction(&session, &content, transaction)?;
+        let sent = rooms.redact(&request.room_id, redaction).await?;
+        return Ok(Ruma(send_message_event::Response::new(sent.event_id)));
+    }
+    rules
+        .check_message(&session.user_id, &request.room_id, &event_type, &content)
+        .await?;
+    let draft = Draft::message(session.user_id.clone(), event_type, content);
+    let event = NewEvent {
+        transaction: Some(transaction),
+        ..NewEvent::now(draft)
     };
-    Ok(Ruma(send_message_event::Response::new(event_id)))
+    let sent = rooms.send(&request.room_id, event).await?;
+    Ok(Ruma(send_message_event::Response::new(sent.event_id)))
 }
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}` — any joined user.

@@ -18,7 +18,7 @@ use super::ApiError;
 const BUSY: Duration = Duration::from_secs(2);
 
 /// A bound of one account that only its user can make room under.
-const FULL: Duration = Duration::from_secs(3_600);
+const FULL: Duration = Duration::from_hours(1);
 
 impl From<Unavailable> for ApiError {
     fn from(error: Unavailable) -> Self {

@@ -8,8 +8,9 @@ use hanse_runtime::http::Endpoint;
 use http::{HeaderMap, Request};
 use ruma::{
     api::client::{
-        discovery::get_supported_versions, filter::create_filter, message::get_message_events,
-        room::get_room_event, session::logout, state::send_state_event,
+        discovery::get_supported_versions, filter::create_filter,
+        membership::join_room_by_id_or_alias, message::get_message_events, room::get_room_event,
+        session::logout, state::send_state_event,
     },
     owned_event_id,
 };
@@ -70,6 +71,13 @@ async fn log_out(_: Ruma<logout::v3::Request>) -> Ruma<logout::v3::Response> {
     Ruma(logout::v3::Response::new())
 }
 
+async fn join(
+    Ruma(request): Ruma<join_room_by_id_or_alias::v3::Request>,
+) -> Ruma<join_room_by_id_or_alias::v3::Response> {
+    let room_id = request.room_id_or_alias.try_into().unwrap();
+    Ruma(join_room_by_id_or_alias::v3::Response::new(room_id))
+}
+
 fn router() -> Router {
     Routes::new(Arc::new(Guards::new(&AdmissionLimits::default())))
         .add(Class::Read, "versions", versions)
@@ -78,6 +86,7 @@ fn router() -> Router {
         .add(Class::Read, "messages", messages)
         .add(Class::Read, "event", event)
         .add(Class::Write, "logout", log_out)
+        .add(Class::Write, "join", join)
         .into_router()
         .with_state(Stub)
 }
@@ -265,7 +274,9 @@ async fn other_bodies_are_objects_of_the_right_shape() {
     check("POST", path, "[]", 400, "M_NOT_JSON").await;
     check("POST", path, r#"{"room":5}"#, 400, "M_BAD_JSON").await;
     check("POST", path, r#"{"room":{},"x.y":1.5}"#, 200, "").await;
-    check("POST", "/_matrix/client/v3/logout", "", 200, "").await;
+    for path in ["logout", "join/!r:x"] {
+        check("POST", &format!("/_matrix/client/v3/{path}"), "", 200, "").await;
+    }
     check(
         "POST",
         "/_matrix/client/v3/logout",
