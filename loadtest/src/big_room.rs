@@ -36,13 +36,14 @@ impl BigRoom {
     /// Runs it.
     pub async fn run(&self, target: &Target) -> anyhow::Result<Report> {
         anyhow::ensure!(self.lanes > 0, "nobody registers");
-        let mut report = Report::of(format!("big room: {} joins", self.members));
         let start = Instant::now();
         let lanes = self.register(target).await.context("cannot register")?;
-        report.add("registering", start.elapsed().as_secs_f64(), "s");
+        let registering = start.elapsed().as_secs_f64();
         let creator = Connection::to(target.address);
         let mut creator = world::register(target, creator, self.members).await?;
         let room = creator.create_room(PUBLIC_ROOM).await?;
+        let mut report = Report::of(format!("big room: {} joins into {room}", self.members));
+        report.add("registering", registering, "s");
         let lanes = self.join(target, lanes, &room, &mut report).await?;
         let users = self.senders(target, lanes, creator)?;
         Self::initial_sync(target, &users, &mut report).await?;

@@ -115,7 +115,7 @@ impl KillLoop {
         }
         let user = cast.senders.first_mut().context("there is no sender")?;
         let evidence = Evidence::collect(&mut user.user, &cast.rooms, cast.reader, attempts);
-        Ok(Verdict::of(evidence.await?, counts, self.rounds))
+        Ok(Verdict::of(&evidence.await?, &counts, self.rounds))
     }
 }
 

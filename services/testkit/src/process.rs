@@ -13,7 +13,7 @@ use hanse_loadtest::http::{Call, Connection};
 use tokio::time::{Instant, sleep};
 
 /// How long a start may take, replay included.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 /// Between two looks at whether it is ready.
 const READY_POLL: Duration = Duration::from_millis(20);
 /// What a killed server's log shows of itself in an error, in bytes.

@@ -48,7 +48,7 @@ pub(super) struct Tally {
     pub(super) repeated_acknowledged: u64,
     /// Transactions repeated whose outcome was unknown.
     pub(super) repeated_unknown: u64,
-    /// Repeats that did not get a 200.
+    /// Repeats that were answered, but not with a 200.
     pub(super) repeats_failed: u64,
     /// Answers other than 200.
     pub(super) refused: Vec<String>,
@@ -60,6 +60,7 @@ pub(super) struct Sender {
     pub(super) user: User,
     pub(super) attempts: Vec<Attempt>,
     pub(super) tally: Tally,
+    load: Arc<Load>,
     rooms: Arc<Vec<String>>,
     random: ChaCha8Rng,
     messages: u64,
@@ -71,6 +72,7 @@ impl Sender {
             user,
             attempts: Vec::new(),
             tally: Tally::default(),
+            load: Arc::default(),
             rooms,
             random,
             messages: 0,
@@ -80,16 +82,11 @@ impl Sender {
     /// Sends again what was left open or acknowledged before the last restart, then sends until the
     /// server is gone.
     pub(super) async fn work(mut self, load: Arc<Load>) -> Self {
-        let again = self.send_again();
-        let ended = !again.await;
-        while !ended && !load.stopped() {
+        self.load = load;
+        let mut answered = self.send_again().await;
+        while answered && !self.load.stopped() {
             let attempt = self.next_message();
-            load.in_flight.fetch_add(1, Ordering::AcqRel);
-            let answered = self.send(attempt).await;
-            load.in_flight.fetch_sub(1, Ordering::AcqRel);
-            if !answered {
-                break;
-            }
+            answered = self.send(attempt).await;
         }
         self
     }
@@ -97,24 +94,29 @@ impl Sender {
     /// Repeats the transaction left open, every other time, and an acknowledged one. False: the
     /// server is gone.
     pub(super) async fn send_again(&mut self) -> bool {
-        let unknown = self
-            .attempts
-            .last()
-            .filter(|last| last.outcome == Outcome::Unknown);
-        let unknown = unknown.cloned().filter(|_| self.random.random());
+        let last = self.attempts.last().cloned();
+        let unknown = last.filter(|last| last.outcome == Outcome::Unknown);
+        let unknown = unknown.filter(|_| self.random.random());
         let acknowledged = self.any_acknowledged();
-        self.tally.repeated_unknown += u64::from(unknown.is_some());
-        self.tally.repeated_acknowledged += u64::from(acknowledged.is_some());
         for attempt in unknown.into_iter().chain(acknowledged) {
-            let answered = self.send(attempt).await;
-            let last = self.attempts.last().map(|last| &last.outcome);
-            let acknowledged = matches!(last, Some(Outcome::Acknowledged(_)));
-            self.tally.repeats_failed += u64::from(!acknowledged);
-            if !answered {
+            let before = attempt.outcome.clone();
+            if !self.send(attempt).await {
                 return false;
             }
+            self.tally_repeat(&before);
         }
         true
+    }
+
+    /// Counts a repeat that was answered; one that the next kill cut off is none.
+    fn tally_repeat(&mut self, before: &Outcome) {
+        match before {
+            Outcome::Unknown => self.tally.repeated_unknown += 1,
+            _ => self.tally.repeated_acknowledged += 1,
+        }
+        let last = self.attempts.last().map(|last| &last.outcome);
+        let acknowledged = matches!(last, Some(Outcome::Acknowledged(_)));
+        self.tally.repeats_failed += u64::from(!acknowledged);
     }
 
     fn any_acknowledged(&mut self) -> Option<Attempt> {
@@ -145,7 +147,9 @@ impl Sender {
     /// answer.
     async fn send(&mut self, attempt: Attempt) -> bool {
         let call = send_text(&attempt.room, &attempt.transaction, &attempt.mark);
+        self.load.in_flight.fetch_add(1, Ordering::AcqRel);
         let answer = self.user.ok(call.within(ANSWER_WITHIN)).await;
+        self.load.in_flight.fetch_sub(1, Ordering::AcqRel);
         let answered = !matches!(&answer, Err(Refused::Http(_)));
         let outcome = match answer {
             Ok(answer) => match json::string_of(&answer.body, "event_id") {

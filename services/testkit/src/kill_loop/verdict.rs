@@ -104,10 +104,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(evidence: Evidence, counts: Counts, rounds: u32) -> Self {
+    pub(super) fn of(evidence: &Evidence, counts: &Counts, rounds: u32) -> Self {
         Self {
-            checks: checks(&evidence, &counts, rounds),
-            counts: shown(&evidence, &counts),
+            checks: checks(evidence, counts, rounds),
+            counts: shown(evidence, counts),
         }
     }
 
@@ -172,7 +172,7 @@ fn checks(evidence: &Evidence, counts: &Counts, rounds: u32) -> Vec<Check> {
         against: disagreements(evidence),
     });
     checks.push(Check {
-        name: "every repeat was answered",
+        name: "every repeat was acknowledged",
         against: unanswered(&counts.tally),
     });
     checks.push(Check {
@@ -237,8 +237,12 @@ fn shown(evidence: &Evidence, counts: &Counts) -> Vec<String> {
         format!("{sent} messages acknowledged, {sent_there} of them there"),
         format!("{cut} cut off without an answer, {cut_there} of them there at the end"),
         format!("{open} of those never sent again, {open_there} of them landed all the same"),
-        format!("{repeated_unknown} transactions without an answer repeated after a restart"),
-        format!("{repeated_acknowledged} acknowledged transactions repeated after a restart"),
+        format!(
+            "{repeated_unknown} transactions without an answer repeated after a restart, and answered"
+        ),
+        format!(
+            "{repeated_acknowledged} acknowledged transactions repeated after a restart, and answered"
+        ),
         format!("{syncs} syncs by one reader over all kills, {gaps} gaps filled"),
         format!(
             "{} other answers than 200 {:?}",

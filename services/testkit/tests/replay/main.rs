@@ -4,6 +4,14 @@
 //! Sabotage: take a stamp from the clock instead of the batch's range, or a value from anywhere but
 //! the entry. Both are done here on purpose, too, to show that the comparison sees them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "what the tests share is test code, too"
+)]
+
 mod archive;
 mod work;
 mod world;
@@ -51,7 +59,7 @@ async fn the_whole_log_applied_again_changes_no_row() {
     let replayed = world.replayed();
     world.settle().await;
     world.close().await;
-    assert!(replayed > 200, "{replayed} entries replayed");
+    assert!(replayed > 150, "{replayed} entries replayed");
     assert_eq!(
         differences(&before, &dump(&world.store()).await),
         Vec::<String>::new()
