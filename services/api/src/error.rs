@@ -181,6 +181,16 @@ mod tests {
 
     use super::*;
 
+    /// The status and the `errcode` that a domain's error gets.
+    pub(super) fn check_kind(error: impl Into<ApiError>, status: u16, errcode: &str) {
+        let error = error.into();
+        assert_eq!(error.status().as_u16(), status, "{error}");
+        let ApiError::Standard { kind, .. } = &error else {
+            panic!("{error}")
+        };
+        assert_eq!(kind.errcode().as_str(), errcode, "{error}");
+    }
+
     async fn check(error: ApiError, status: u16, body: Value) {
         let response = error.into_response();
         assert_eq!(response.status().as_u16(), status);

@@ -170,3 +170,42 @@ fn fits(room: &PublicRoomsChunk, filter: &Filter) -> bool {
     let found = |text: &str| text.to_lowercase().contains(&term);
     right_kind && texts.into_iter().flatten().any(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use ruma::{owned_room_id, uint};
+
+    use super::*;
+
+    #[test]
+    fn tokens_of_the_list_are_read_and_others_refused() {
+        let slice = Slice::of(Some("p40"), Some(uint!(7))).unwrap();
+        assert_eq!((slice.skip, slice.limit), (40, 7));
+        let all = Slice::of(None, Some(uint!(0))).unwrap();
+        assert_eq!((all.skip, all.limit), (0, 1));
+        for token in ["", "p", "p-1", "40", "t1_2", "p99999999999999999999999"] {
+            assert!(Slice::of(Some(token), None).is_err(), "{token}");
+        }
+    }
+
+    #[test]
+    fn terms_are_found_whatever_the_case() {
+        let mut room = PublicRoomsChunk::from(PublicRoomsChunkInit {
+            num_joined_members: uint!(1),
+            room_id: owned_room_id!("!r:x"),
+            world_readable: false,
+            guest_can_join: false,
+        });
+        room.name = Some("The Größe".to_owned());
+        let found = |term: &str| {
+            let mut filter = Filter::new();
+            filter.generic_search_term = Some(term.to_owned());
+            fits(&room, &filter)
+        };
+        assert!(found("größe") && found("GRÖSSE".replace("SS", "ß").as_str()) && found("the"));
+        assert!(!found("absent"));
+        let mut spaces = Filter::new();
+        spaces.room_types = vec![RoomTypeFilter::Space];
+        assert!(!fits(&room, &spaces));
+    }
+}

@@ -16,7 +16,7 @@ use ruma::api::{
             get_username_availability::v3 as availability,
             register::{RegistrationKind, v3 as register},
         },
-        uiaa::AuthType,
+        uiaa::{AuthData, AuthType},
     },
     error::ErrorKind,
 };
@@ -48,8 +48,10 @@ async fn sign_up(
     if let Some(localpart) = &request.username {
         users.available(localpart).await?;
     }
+    if begins(request.auth.as_ref()) {
+        rates.registration(address)?;
+    }
     let registration_token = uia.of_registration(&flow, request.auth.as_ref()).await?;
-    rates.registration(address)?;
     let password = request
         .password
         .clone()
@@ -110,6 +112,12 @@ fn flow(settings: &Settings, request: &register::Request) -> Result<Vec<AuthType
         RegistrationMode::Token => vec![AuthType::RegistrationToken, AuthType::Dummy],
         _ => vec![AuthType::Dummy],
     })
+}
+
+/// Whether the request begins an authentication session, which is what is counted: each is kept for
+/// a while, whatever becomes of it.
+fn begins(auth: Option<&AuthData>) -> bool {
+    auth.and_then(AuthData::session).is_none()
 }
 
 fn is_open(settings: &Settings) -> Result<(), ApiError> {

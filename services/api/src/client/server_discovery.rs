@@ -85,6 +85,7 @@ async fn capabilities(
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability::new(room_version::DEFAULT, available);
     capabilities.thirdparty_id_changes.enabled = false;
+    capabilities.get_login_token.enabled = true;
     Ruma(get_capabilities::Response::new(capabilities))
 }
 

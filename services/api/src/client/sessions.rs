@@ -12,6 +12,7 @@ use ruma::{
     api::{
         client::{
             session::{
+                get_login_token::v1 as get_login_token,
                 get_login_types::v3 as get_login_types,
                 login::v3::{self as login, LoginInfo, Password},
                 logout::v3 as logout,
@@ -31,12 +32,14 @@ use crate::{
     exchange::{PreparedRequest, Ruma, RumaPrepared},
     rates::Rates,
     session::{Address, Session},
+    uia::Uia,
 };
 
 pub(super) fn add(routes: Endpoints) -> Endpoints {
     routes
         .add(Class::Read, "login_types", login_types)
         .add(Class::Write, "login", log_in)
+        .add(Class::Write, "login_token", login_token)
         .add(Class::Write, "refresh", refresh)
         .add(Class::Write, "logout", log_out)
         .add(Class::Write, "logout_all", log_out_everywhere)
@@ -60,7 +63,12 @@ impl PreparedRequest for login::Request {
 /// `GET /_matrix/client/v3/login` — everybody.
 async fn login_types(_: Ruma<get_login_types::Request>) -> Ruma<get_login_types::Response> {
     let password = get_login_types::PasswordLoginType::new();
-    let flows = vec![get_login_types::LoginType::Password(password)];
+    let mut token = get_login_types::TokenLoginType::new();
+    token.get_login_token = true;
+    let flows = vec![
+        get_login_types::LoginType::Password(password),
+        get_login_types::LoginType::Token(token),
+    ];
     Ruma(get_login_types::Response::new(flows))
 }
 
@@ -103,6 +111,21 @@ async fn log_in(
     response.refresh_token = session.tokens.refresh_token;
     response.expires_in = session.tokens.expires_in;
     Ok(Ruma(response))
+}
+
+/// `POST /_matrix/client/v1/login/get_token` — any user, with interactive authentication.
+async fn login_token(
+    State(users): State<Users>,
+    uia: Uia,
+    session: Session,
+    Ruma(request): Ruma<get_login_token::Request>,
+) -> Result<Ruma<get_login_token::Response>, ApiError> {
+    uia.of_user(&session, request.auth.as_ref()).await?;
+    let made = users.create_login_token(&session.user_id).await?;
+    Ok(Ruma(get_login_token::Response::new(
+        made.expires_in,
+        made.token,
+    )))
 }
 
 /// `POST /_matrix/client/v3/refresh` — whoever has a refresh token.

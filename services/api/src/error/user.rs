@@ -230,3 +230,72 @@ impl From<UiaError> for ApiError {
 fn deactivated(message: String) -> ApiError {
     ApiError::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::tests::check_kind;
+
+    #[test]
+    fn refusals_have_the_specifications_codes() {
+        check_kind(AuthenticateError::Unknown, 401, "M_UNKNOWN_TOKEN");
+        check_kind(AuthenticateError::Expired, 401, "M_UNKNOWN_TOKEN");
+        check_kind(RefreshError::Unknown, 401, "M_UNKNOWN_TOKEN");
+        check_kind(VerifyError::Refused, 403, "M_FORBIDDEN");
+        check_kind(VerifyError::Deactivated, 403, "M_USER_DEACTIVATED");
+        check_kind(StartSessionError::Refused, 403, "M_FORBIDDEN");
+        check_kind(StartSessionError::DeviceId, 400, "M_INVALID_PARAM");
+        check_kind(StartSessionError::TooManyDevices, 429, "M_LIMIT_EXCEEDED");
+        check_kind(RegisterError::Taken, 400, "M_USER_IN_USE");
+        check_kind(RegistrationTokenError::Refused, 401, "M_UNAUTHORIZED");
+        check_kind(AccountError::Unknown, 404, "M_NOT_FOUND");
+        check_kind(DeviceError::Unknown, 404, "M_NOT_FOUND");
+        check_kind(ProfileError::Key, 400, "M_KEY_TOO_LARGE");
+        check_kind(
+            ProfileError::Profile { bytes: 1 },
+            400,
+            "M_PROFILE_TOO_LARGE",
+        );
+        check_kind(PutAccountDataError::NotAnObject, 400, "M_BAD_JSON");
+        check_kind(
+            PutAccountDataError::TooLarge { bytes: 1 },
+            413,
+            "M_TOO_LARGE",
+        );
+        check_kind(CreateAliasError::Foreign, 400, "M_INVALID_PARAM");
+        check_kind(CreateAliasError::Taken, 409, "M_UNKNOWN");
+        check_kind(RemoveAliasError::Unknown, 404, "M_NOT_FOUND");
+        check_kind(UiaError::Unknown, 403, "M_FORBIDDEN");
+        let short = PasswordRefused::TooShort {
+            chars: 1,
+            chars_min: 8,
+        };
+        check_kind(short, 400, "M_WEAK_PASSWORD");
+    }
+
+    /// Sabotage: an expired token that is no soft logout costs clients their keys.
+    #[test]
+    fn only_an_expired_token_is_a_soft_logout() {
+        let soft = |error: AuthenticateError| match error.into() {
+            ApiError::Standard { kind, .. } => {
+                matches!(*kind, ErrorKind::UnknownToken(data) if data.soft_logout)
+            }
+            ApiError::Uia(_) => false,
+        };
+        assert!(soft(AuthenticateError::Expired));
+        assert!(!soft(AuthenticateError::Unknown));
+    }
+
+    #[test]
+    fn what_is_busy_is_worth_a_retry() {
+        let full = PoolError::Full {
+            pool: "p",
+            queue_len_max: 0,
+        };
+        check_kind(Unavailable::from(full), 429, "M_LIMIT_EXCEEDED");
+        let closed = PoolError::Closed { pool: "p" };
+        check_kind(Unavailable::from(closed), 503, "M_UNKNOWN");
+        let panicked = PoolError::Panicked { pool: "p" };
+        check_kind(Unavailable::from(panicked), 500, "M_UNKNOWN");
+    }
+}
