@@ -14,6 +14,7 @@ mod answer;
 mod ask;
 mod ephemeral;
 mod error;
+mod fields;
 mod memory;
 mod online;
 mod present;

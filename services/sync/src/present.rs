@@ -8,7 +8,7 @@ use ruma::{
     serde::Raw,
 };
 
-use crate::{SyncError, ask::Ask, worker::Inner};
+use crate::{SyncError, ask::Ask, fields, worker::Inner};
 
 impl Inner {
     /// A timeline event: with the transaction id for the device that sent it, and with what a
@@ -33,17 +33,19 @@ impl Inner {
         {
             unsigned.transaction_id = Some(<&TransactionId>::from(txn_id.as_str()));
         }
-        Ok(client::sync_timeline_event(&event.pdu, &unsigned))
+        let shown = client::sync_timeline_event(&event.pdu, &unsigned);
+        Ok(fields::keep(shown, ask.filter.event_fields.as_deref()))
     }
 }
 
 /// A state event outside of the timeline.
-pub(crate) fn state_event(now_ms: i64, event: &TimelineEvent) -> Raw<AnySyncStateEvent> {
+pub(crate) fn state_event(ask: &Ask, now_ms: i64, event: &TimelineEvent) -> Raw<AnySyncStateEvent> {
     let unsigned = Unsigned {
         age: age(now_ms, event),
         ..Unsigned::default()
     };
-    client::sync_state_event(&event.pdu, &unsigned)
+    let shown = client::sync_state_event(&event.pdu, &unsigned);
+    fields::keep(shown, ask.filter.event_fields.as_deref())
 }
 
 fn age(now_ms: i64, event: &TimelineEvent) -> Option<Int> {

@@ -144,7 +144,7 @@ impl Inner {
         let now_ms = self.clock.now_ms();
         let events = state
             .iter()
-            .map(|event| present::state_event(now_ms, event));
+            .map(|event| present::state_event(ask, now_ms, event));
         let events = StateEvents::with_events(events.collect());
         if ask.state_after {
             State::After(events)

@@ -98,6 +98,10 @@ impl Lens {
 
     /// The same, for an event at a position.
     pub fn sees_at(&self, pdu: &Pdu, position: Position) -> bool {
+        // What happened to oneself is never hidden: an invitation that was refused, say.
+        if pdu.type_name() == "m.room.member" && pdu.state_key() == Some(self.reader.as_str()) {
+            return true;
+        }
         let visibility = before(&self.visibilities, position)
             .cloned()
             .unwrap_or(HistoryVisibility::Shared);
