@@ -65,11 +65,11 @@ impl Opener<'_> {
         if tail + 1 != head.next {
             return Err(self.corrupt(tail + 1, "the log ends before its head"));
         }
-        let relayed = self.relayed().await?;
+        let taken = self.relayed().await?;
         Ok(OpenSlot {
             segment,
             head,
-            relayed,
+            relayed: taken,
             replayed,
         })
     }

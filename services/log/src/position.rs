@@ -19,11 +19,14 @@ impl Position {
     pub const INDEX_MAX: u32 = (1 << Self::INDEX_BITS) - 1;
 
     /// Packs a position. `seq` starts at 1.
+    ///
+    /// # Panics
+    ///
+    /// If either is out of its range: a slot would have to take a million batches a second for
+    /// years.
     pub fn new(seq: i64, index: u32) -> Self {
-        assert!(
-            seq >= 0 && seq < 1 << (63 - Self::INDEX_BITS),
-            "sequence number out of range"
-        );
+        let range = 0..1 << (63 - Self::INDEX_BITS);
+        assert!(range.contains(&seq), "sequence number out of range");
         assert!(index <= Self::INDEX_MAX, "index out of range");
         Self(seq << Self::INDEX_BITS | i64::from(index))
     }

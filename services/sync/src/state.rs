@@ -121,9 +121,10 @@ impl Inner {
             let Some(member) = self.rooms.state(room_id, MEMBER, speaker, until).await? else {
                 continue;
             };
+            let given = (speaker, &*member.event_id);
             let fresh = self
                 .seen_members
-                .give(device, room_id, speaker, &member.event_id);
+                .give(device, room_id, given, (at.since, at.now));
             let repeat = extent == Extent::Full || ask.redundant_members();
             if (fresh || repeat) && !known(&member.event_id) {
                 state.extend(self.rooms.state_body(room_id, &member).await?);

@@ -4,12 +4,14 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::ConnectInfo;
 use axum::response::Response;
 use http::Request;
 use hyper::body::Incoming;
@@ -76,7 +78,7 @@ impl Server {
         let soft = self.tasks.soft().clone();
         while let Some(accepted) = soft.run_until_cancelled(tcp.accept()).await {
             match accepted {
-                Ok((stream, _)) => Arc::clone(&self).admit(stream),
+                Ok((stream, peer)) => Arc::clone(&self).admit(stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -85,11 +87,11 @@ impl Server {
         }
     }
 
-    fn admit(self: Arc<Self>, stream: TcpStream) {
+    fn admit(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => {
                 let tasks = self.tasks.clone();
-                tasks.spawn("http connection", self.serve(stream, place));
+                tasks.spawn("http connection", self.serve((stream, peer), place));
             }
             Err(_) => refuse(stream),
         }
@@ -99,10 +101,16 @@ impl Server {
         answer(self.router.clone(), self.bounds, &*self.clock, request).await
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, _place: OwnedSemaphorePermit) {
+    async fn serve(
+        self: Arc<Self>,
+        (stream, peer): (TcpStream, SocketAddr),
+        _place: OwnedSemaphorePermit,
+    ) {
         let _ = stream.set_nodelay(true);
         let asked = Arc::new(AtomicBool::new(false));
-        let service = service_fn(|request| {
+        let service = service_fn(|mut request: Request<Incoming>| {
+            // For limits by address.
+            request.extensions_mut().insert(ConnectInfo(peer));
             asked.store(true, Ordering::Relaxed);
             let server = Arc::clone(&self);
             async move { Ok::<_, Infallible>(server.answer(request).await) }
