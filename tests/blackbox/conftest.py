@@ -21,13 +21,18 @@ def pytest_configure(config):
         "markers",
         "synapse_differs(text): Synapse fails this; the text is the specification's",
     )
+    config.addinivalue_line(
+        "markers",
+        "hanse_lacks(what): Hanse fails this, because that part is not there yet",
+    )
 
 
 def pytest_collection_modifyitems(config, items):
-    """On Synapse a known disagreement must fail: one that passes there is an error."""
+    """What is known to fail on a target must fail there: one that passes is an error."""
+    known = {"synapse": "synapse_differs", "hanse": "hanse_lacks"}[config.target]
     for item in items:
-        marker = item.get_closest_marker("synapse_differs")
-        if marker and config.target == "synapse":
+        marker = item.get_closest_marker(known)
+        if marker:
             item.add_marker(pytest.mark.xfail(reason=marker.args[0], strict=True))
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from client import V1, fails, ok, refused_as_too_large
 
+pytestmark = pytest.mark.hanse_lacks("media")
+
 MEDIA = "/_matrix/media/v3"
 
 

@@ -331,6 +331,7 @@ def test_no_pushers_at_first(alice):
     assert ok(alice.get("/pushers"))["pushers"] == []
 
 
+@pytest.mark.hanse_lacks("GET /notifications")
 def test_notifications_list(alice, bob, group):
     """GET /notifications: events that the user was notified of."""
     body = unique("notify")

@@ -1,6 +1,10 @@
 """Client-server API: "Server Side Search" (POST /search)."""
 
+import pytest
+
 from client import eventually, ok, room_of, unique
+
+pytestmark = pytest.mark.hanse_lacks("search")
 
 
 def search(user, term, **criteria):

@@ -8,6 +8,9 @@ from .process import Server, free_port, running
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFAULT_BINARY = REPOSITORY / "target" / "release" / "hanse"
 
+# A test run is one address that asks for thousands of accounts.
+UNLIMITED = {"HANSE_RATE_LIMITS__ENABLED": "false"}
+
 
 def hanse_binary():
     """The binary under test: `HANSE_BIN`, else the release build of this checkout."""
@@ -48,7 +51,7 @@ def start_hanse(
                 *extra_args,
             ]
 
-        child_env = {**os.environ, **(env or {})}
+        child_env = {**os.environ, **UNLIMITED, **(env or {})}
         return Server("hanse", command, directory, port or free_port(), server_name, child_env)
 
     return running(make, data_dir)
