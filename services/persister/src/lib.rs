@@ -1,1 +1,0 @@
-//! The persister role: owns slots and serves what they decide
