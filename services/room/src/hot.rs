@@ -19,8 +19,9 @@ use crate::{RoomError, RoomReader, tables::TransactionKey};
 
 /// Memberships held for one room; beyond, all are forgotten and read again as needed.
 const MEMBERS_HELD_MAX: usize = 2_000;
-/// Transactions under way or just done, for each room.
-const TRANSACTIONS_HELD_MAX: usize = 256;
+/// Transactions under way or just done, for each room. More than can be under way in a slot: those
+/// that wait in its queue (2,048 submissions) and those in batches that are not applied yet.
+const TRANSACTIONS_HELD_MAX: usize = 8_192;
 
 /// A loaded room.
 pub(crate) struct Hot {
@@ -30,7 +31,9 @@ pub(crate) struct Hot {
     pub(crate) rules: &'static RoomVersionRules,
     pub(crate) head: RoomHead,
     state: HashMap<String, HashMap<String, Option<Pdu>>>,
-    transactions: VecDeque<(TransactionKey, OwnedEventId)>,
+    transactions: HashMap<TransactionKey, OwnedEventId>,
+    /// Their keys, oldest first.
+    transactions_order: VecDeque<TransactionKey>,
 }
 
 impl Hot {
@@ -46,15 +49,15 @@ impl Hot {
             room_version: version.to_string(),
             ..RoomHead::default()
         };
-        let (state, transactions) = (HashMap::new(), VecDeque::new());
         Ok(Self {
             room_id,
             slot,
             basis,
             rules,
             head,
-            state,
-            transactions,
+            state: HashMap::new(),
+            transactions: HashMap::new(),
+            transactions_order: VecDeque::new(),
         })
     }
 
@@ -169,14 +172,16 @@ impl Hot {
 
     /// The event that a transaction became, if it is under way or just done.
     pub(crate) fn transaction(&self, key: &TransactionKey) -> Option<OwnedEventId> {
-        let held = self.transactions.iter().rev().find(|(held, _)| held == key);
-        held.map(|(_, event_id)| event_id.clone())
+        self.transactions.get(key).cloned()
     }
 
     pub(crate) fn remember(&mut self, key: TransactionKey, event_id: OwnedEventId) {
-        if self.transactions.len() == TRANSACTIONS_HELD_MAX {
-            self.transactions.pop_front();
+        if self.transactions_order.len() == TRANSACTIONS_HELD_MAX
+            && let Some(oldest) = self.transactions_order.pop_front()
+        {
+            self.transactions.remove(&oldest);
         }
-        self.transactions.push_back((key, event_id));
+        self.transactions_order.push_back(key.clone());
+        self.transactions.insert(key, event_id);
     }
 }

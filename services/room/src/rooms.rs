@@ -158,6 +158,12 @@ impl Rooms {
         for _ in 0..DECISIONS_MAX {
             let (event_id, ticket) = self.inner.decide_under_lock(room_id, &cell, change).await?;
             match ticket.applied().await {
+                // A barrier's, which has no place of its own: where the slot stands now.
+                Ok(Position::START) => {
+                    let slot = self.inner.logs.slot_of(room_id.as_str());
+                    let position = self.inner.logs.applied(slot);
+                    return Ok(Sent { event_id, position });
+                }
                 Ok(position) => return Ok(Sent { event_id, position }),
                 Err(AppendError::Stale) => {}
                 Err(error) => return Err(error.into()),
