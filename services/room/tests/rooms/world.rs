@@ -1,0 +1,324 @@
+//! Rooms over an embedded store in a directory of their own, behind a probe that counts and refuses.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use hanse_event::{Draft, ServerKey, content_of};
+use hanse_log::{Applier, LogParts, Position, Rows, SlotLogs, SlotMap};
+use hanse_proto::log::{Entry, entry::Kind};
+use hanse_room::{
+    MembershipAction, MembershipChange, NewEvent, NewRoom, RoomError, RoomParts, RoomReader, Rooms,
+    Sent, TimelineEvent, TransactionKey, room_rows,
+};
+use hanse_runtime::{SystemClock, SystemRandom, Tasks};
+use hanse_store::{
+    ConditionalBatch, Consistency, Durability, Key, Mutation, Outcome, Page, Row, Scan, Store,
+    StoreError, Table,
+};
+use hanse_store_embedded::{EmbeddedStore, Options};
+use ruma::{
+    CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, UserId,
+    api::client::room::create_room::v3::{Request, RoomPreset},
+    server_name,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Few, so that rooms share slots.
+const SLOTS: u32 = 2;
+
+/// A store that counts what is read, and refuses or holds appends on demand.
+pub(crate) struct Probe {
+    store: Arc<EmbeddedStore>,
+    /// Rows asked for by key, scans and the rows they returned, appends.
+    reads: AtomicUsize,
+    /// Appends to refuse as `Full`.
+    refusals: AtomicUsize,
+    /// Held by a test to keep appends waiting.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+}
+
+#[async_trait]
+impl Store for Probe {
+    async fn create_tables(&self, tables: &[&'static Table]) -> Result<(), StoreError> {
+        self.store.create_tables(tables).await
+    }
+
+    async fn get(
+        &self,
+        table: &'static Table,
+        key: &Key,
+        consistency: Consistency,
+    ) -> Result<Option<Row>, StoreError> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        self.store.get(table, key, consistency).await
+    }
+
+    async fn scan(&self, scan: Scan) -> Result<Page, StoreError> {
+        let page = self.store.scan(scan).await?;
+        self.reads.fetch_add(1 + page.rows.len(), Ordering::Relaxed);
+        Ok(page)
+    }
+
+    async fn apply(
+        &self,
+        mutations: Vec<Mutation>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
+        self.store.apply(mutations, durability).await
+    }
+
+    async fn conditional(&self, batch: ConditionalBatch) -> Result<Outcome, StoreError> {
+        if batch.table.name == "log" {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+            drop(self.gate.lock().await);
+            let left = |left: usize| left.checked_sub(1);
+            let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+            if self.refusals.fetch_update(set, get, left).is_ok() {
+                return Err(StoreError::Full);
+            }
+        }
+        self.store.conditional(batch).await
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        self.store.sync().await
+    }
+}
+
+impl Probe {
+    pub(crate) fn refuse_appends(&self, count: usize) {
+        self.refusals.store(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+struct RoomDomain;
+
+impl Applier for RoomDomain {
+    fn rows(&self, entry: &Entry, position: Position, rows: &mut Rows) {
+        if let Some(Kind::Room(room)) = &entry.kind {
+            room_rows(room, position, rows);
+        }
+    }
+
+    fn tables(&self) -> Vec<&'static Table> {
+        hanse_room::tables()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) rooms: Rooms,
+    pub(crate) probe: Arc<Probe>,
+    pub(crate) directory: Arc<TempDir>,
+    logs: SlotLogs,
+    tasks: Tasks,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), 100).await
+    }
+
+    pub(crate) async fn holding(rooms_held_max: u64) -> Self {
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), rooms_held_max).await
+    }
+
+    async fn open(directory: Arc<TempDir>, rooms_held_max: u64) -> Self {
+        let clock = SystemClock::shared();
+        let mut options = Options::new(Arc::new(move || clock.now_ms()));
+        options.durability = hanse_store_embedded::Durability::Os;
+        let probe = Arc::new(Probe {
+            store: EmbeddedStore::open(directory.path(), options).unwrap(),
+            reads: AtomicUsize::new(0),
+            refusals: AtomicUsize::new(0),
+            gate: tokio::sync::Mutex::new(()),
+        });
+        let (tasks, clock, random) = (Tasks::new(), SystemClock::shared(), SystemRandom::shared());
+        let logs = SlotLogs::open(LogParts {
+            store: probe.clone(),
+            applier: Arc::new(RoomDomain),
+            clock: clock.clone(),
+            random: random.clone(),
+            tasks: tasks.clone(),
+            map: SlotMap::initial(SLOTS),
+            owner: "a test".to_owned(),
+        });
+        let logs = logs.await.unwrap();
+        let rooms = Rooms::new(RoomParts {
+            store: probe.clone(),
+            logs: logs.clone(),
+            clock,
+            random,
+            server_name: server_name!("hanse.test").to_owned(),
+            key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
+            rooms_held_max,
+        });
+        Self {
+            rooms,
+            probe,
+            directory,
+            logs,
+            tasks,
+        }
+    }
+
+    /// Ends every task in order.
+    pub(crate) async fn close(self) {
+        self.logs.hang_up();
+        self.tasks.finish().await;
+    }
+
+    /// Ends everything, and starts anew on the same store.
+    pub(crate) async fn reopen(self) -> Self {
+        let directory = Arc::clone(&self.directory);
+        self.close().await;
+        Self::open(directory, 100).await
+    }
+
+    pub(crate) fn reader(&self) -> &RoomReader {
+        self.rooms.reader()
+    }
+
+    pub(crate) async fn create(&self, creator: &UserId, request: Request) -> OwnedRoomId {
+        self.try_create(creator, request).await.unwrap()
+    }
+
+    pub(crate) async fn try_create(
+        &self,
+        creator: &UserId,
+        request: Request,
+    ) -> Result<OwnedRoomId, RoomError> {
+        let room = NewRoom {
+            creator: creator.to_owned(),
+            profile: CanonicalJsonObject::new(),
+            alias: None,
+            request,
+        };
+        self.rooms.create(room).await
+    }
+
+    /// A room that anybody may join.
+    pub(crate) async fn public_room(&self, creator: &UserId) -> OwnedRoomId {
+        let mut request = Request::new();
+        request.preset = Some(RoomPreset::PublicChat);
+        self.create(creator, request).await
+    }
+
+    pub(crate) async fn say(&self, room: &RoomId, sender: &UserId, text: &str) -> Sent {
+        self.try_say(room, sender, text).await.unwrap()
+    }
+
+    pub(crate) async fn try_say(
+        &self,
+        room: &RoomId,
+        sender: &UserId,
+        text: &str,
+    ) -> Result<Sent, RoomError> {
+        self.rooms
+            .send(room, NewEvent::now(message(sender, text)))
+            .await
+    }
+
+    pub(crate) async fn set(
+        &self,
+        room: &RoomId,
+        sender: &UserId,
+        (event_type, state_key): (&str, &str),
+        content: Value,
+    ) -> Sent {
+        let content = content_of(&content).unwrap();
+        let draft = Draft::state(sender.to_owned(), event_type, state_key, content);
+        self.rooms.send(room, NewEvent::now(draft)).await.unwrap()
+    }
+
+    pub(crate) async fn member(
+        &self,
+        room: &RoomId,
+        sender: &UserId,
+        target: &UserId,
+        action: MembershipAction,
+    ) -> Result<Sent, RoomError> {
+        let change = MembershipChange {
+            sender: sender.to_owned(),
+            target: target.to_owned(),
+            action,
+            content: CanonicalJsonObject::new(),
+            transaction: None,
+        };
+        self.rooms.change_membership(room, change).await
+    }
+
+    pub(crate) async fn join(&self, room: &RoomId, user: &UserId) -> Sent {
+        let joined = self.member(room, user, user, MembershipAction::Join);
+        joined.await.unwrap()
+    }
+
+    /// The whole timeline, oldest first.
+    pub(crate) async fn timeline(&self, room: &RoomId) -> Vec<TimelineEvent> {
+        let (first, last) = (Position::BEGINNING, Position::END);
+        let all = self.reader().arrivals(room, first, last, 9_000).await;
+        all.unwrap().events
+    }
+
+    /// The current content of a state key.
+    pub(crate) async fn content(&self, room: &RoomId, event_type: &str, key: &str) -> Value {
+        let event = self
+            .reader()
+            .state_event(room, event_type, key, Position::END);
+        let event = event.await.unwrap();
+        event.map_or(Value::Null, |event| event.pdu.content_as().unwrap())
+    }
+
+    /// Waits until nobody reads or appends any more: the relays are done.
+    pub(crate) async fn settle(&self) {
+        loop {
+            let before = self.probe.reads();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            if self.probe.reads() == before {
+                return;
+            }
+        }
+    }
+
+    /// Waits until what was sent waits at the probe's gate.
+    pub(crate) async fn let_them_queue(&self) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+/// Every event follows the one before: no fork, no hole.
+pub(crate) fn assert_chain(timeline: &[TimelineEvent]) {
+    for pair in timeline.windows(2) {
+        assert_eq!(pair[1].pdu.prev_events(), [pair[0].pdu.event_id()]);
+        assert_eq!(pair[1].pdu.depth(), pair[0].pdu.depth() + 1);
+        assert!(pair[1].position > pair[0].position);
+    }
+}
+
+pub(crate) fn user(name: &str) -> OwnedUserId {
+    format!("@{name}:hanse.test").try_into().unwrap()
+}
+
+pub(crate) fn message(sender: &UserId, text: &str) -> Draft {
+    let content = content_of(&json!({ "msgtype": "m.text", "body": text })).unwrap();
+    Draft::message(sender.to_owned(), "m.room.message", content)
+}
+
+pub(crate) fn transaction(user: &UserId, device: &str, txn_id: &str) -> TransactionKey {
+    TransactionKey {
+        user_id: user.to_string(),
+        device_id: device.to_owned(),
+        scope: "send/m.room.message".to_owned(),
+        txn_id: txn_id.to_owned(),
+    }
+}
