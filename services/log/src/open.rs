@@ -51,14 +51,12 @@ impl Opener<'_> {
             .await?
             .unwrap_or_default();
         let (segment, head) = self.take_over(row.segment).await?;
-        self.statements
-            .enter_owner(self.slot, row.epoch, head.epoch, self.owner)
-            .await?;
+        self.enter_owner(row.epoch, head.epoch).await?;
         let from = LogPoint {
             segment: row.segment,
             seq: row.checkpoint,
         };
-        let replayed = self.replay(from, segment, head.epoch).await?;
+        let replayed = self.replay(from, segment, &head).await?;
         let tail = replayed
             .last()
             .map_or(row.checkpoint, |batch| batch.point.seq);
@@ -94,34 +92,61 @@ impl Opener<'_> {
                 }
                 head = now;
             }
-            if self.discard_unsealed_successor(segment, &head).await? {
+            if self.finish_succession(segment, &head).await? {
                 return Ok((segment, head));
             }
         }
-        Err(OpenError::Contended {
-            slot: self.slot,
-            attempts: TAKEOVERS_MAX,
-        })
+        Err(self.contended())
     }
 
     /// A successor that was created but never linked: finish the succession under our epoch.
-    /// `false`: somebody moved, look again.
-    async fn discard_unsealed_successor(
-        &self,
-        segment: i64,
-        head: &Head,
-    ) -> Result<bool, OpenError> {
+    /// `false`: look again.
+    ///
+    /// The successor may have been created long ago, or late by a former owner, before batches that
+    /// this segment has by now: its head is set to continue this one before anything links to it.
+    /// An epoch above ours says that a newer owner did so already: then it is not ours to touch.
+    async fn finish_succession(&self, segment: i64, head: &Head) -> Result<bool, OpenError> {
         let Some(successor) = self.statements.head(self.slot, segment + 1).await? else {
             return Ok(true);
         };
+        if successor.epoch > head.epoch {
+            return Ok(false);
+        }
         let outcome = self
             .statements
-            .take_over(self.slot, segment + 1, successor.epoch)
+            .correct_segment(self.slot, segment + 1, &successor, head)
             .await?;
-        if outcome == Outcome::Applied && successor.next == head.next {
+        if outcome == Outcome::Applied {
             self.statements.seal(self.slot, segment, head).await?;
         }
         Ok(false)
+    }
+
+    /// Enters our epoch into the slot's row, without which no checkpoint of ours would move; owners
+    /// that took the slot one after the other may come here in another order.
+    async fn enter_owner(&self, mut from_epoch: i64, epoch: i64) -> Result<(), OpenError> {
+        for _ in 0..TAKEOVERS_MAX {
+            let entered = self
+                .statements
+                .enter_owner(self.slot, from_epoch, epoch, self.owner)
+                .await?;
+            if entered == Outcome::Applied {
+                return Ok(());
+            }
+            let row = self.statements.slot_row(self.slot).await?;
+            from_epoch = row.unwrap_or_default().epoch;
+            if from_epoch >= epoch {
+                break;
+            }
+        }
+        Err(self.contended())
+    }
+
+    fn contended(&self) -> OpenError {
+        OpenError::Contended {
+            slot: self.slot,
+            attempts: TAKEOVERS_MAX,
+        }
     }
 
     async fn open_segment(&self, from_segment: i64) -> Result<(i64, Head), OpenError> {
@@ -148,15 +173,17 @@ impl Opener<'_> {
         }
     }
 
+    /// Applies what follows the checkpoint up to the head that we took: what another owner appends
+    /// meanwhile is theirs to apply.
     async fn replay(
         &self,
         from: LogPoint,
         open_segment: i64,
-        epoch: i64,
+        head: &Head,
     ) -> Result<Vec<Arc<AppliedBatch>>, OpenError> {
         let mut at = from;
         let mut replayed = Vec::new();
-        while at.segment <= open_segment {
+        while at.segment <= open_segment && at.seq + 1 < head.next {
             let stored = self
                 .statements
                 .batches_after(self.slot, at.segment, at.seq, REPLAY_BATCHES)
@@ -165,12 +192,12 @@ impl Opener<'_> {
                 at.segment += 1;
                 continue;
             }
-            for batch in stored {
+            for batch in stored.iter().filter(|batch| batch.seq < head.next) {
                 if batch.seq != at.seq + 1 {
                     return Err(self.corrupt(at.seq + 1, "the batch is missing"));
                 }
                 at.seq = batch.seq;
-                replayed.push(self.replay_one(at, epoch, &batch).await?);
+                replayed.push(self.replay_one(at, head.epoch, batch).await?);
             }
         }
         Ok(replayed)

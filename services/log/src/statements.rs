@@ -194,6 +194,25 @@ impl Statements {
         self.one_step(slot, segment, step).await
     }
 
+    /// Makes the head of a segment that nothing links to yet continue `head`, under its epoch.
+    pub(crate) async fn correct_segment(
+        &self,
+        slot: Slot,
+        segment: i64,
+        found: &Head,
+        head: &Head,
+    ) -> Result<Outcome, StoreError> {
+        let step = ConditionalStep::UpdateStatics {
+            set: vec![
+                ("epoch", head.epoch.into()),
+                ("next", head.next.into()),
+                ("stamp_end", head.stamp_end.into()),
+            ],
+            conditions: vec![("epoch", found.epoch.into()), ("next", found.next.into())],
+        };
+        self.one_step(slot, segment, step).await
+    }
+
     /// The batch at a sequence number, read serially: settles whose it is.
     pub(crate) async fn batch(
         &self,
