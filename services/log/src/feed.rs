@@ -4,7 +4,7 @@
 //! the log. [`Follower`] does that and hands out each batch once, in order.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -76,20 +76,29 @@ impl Recent {
         }
     }
 
-    /// The batches after `seq`, if all of them are still here.
-    pub(crate) fn after(&self, seq: i64) -> Option<Vec<Arc<AppliedBatch>>> {
+    /// The batches after `seq` up to `applied`, if all of them are here. They are not where another
+    /// owner applied some: those were never pushed.
+    pub(crate) fn after(&self, seq: i64, applied: i64) -> Option<Vec<Arc<AppliedBatch>>> {
         let batches = self.batches.lock();
-        if batches.front()?.point.seq > seq + 1 {
+        let held = batches.front()?.point.seq..=batches.back()?.point.seq;
+        if *held.start() > seq + 1 || *held.end() < applied {
             return None;
         }
-        Some(
-            batches
-                .iter()
-                .filter(|batch| batch.point.seq > seq)
-                .cloned()
-                .collect(),
-        )
+        let wanted = seq + 1..=applied;
+        let after = batches
+            .iter()
+            .filter(|batch| wanted.contains(&batch.point.seq));
+        Some(after.cloned().collect())
     }
+}
+
+/// What the bus carries.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    /// A batch that was applied here.
+    Batch(Arc<AppliedBatch>),
+    /// The slot was taken again: another owner may have applied batches that were never on the bus.
+    Reopened(Slot),
 }
 
 /// Follows every slot live, from where each stands at the start: each batch once, in its slot's
@@ -97,14 +106,16 @@ impl Recent {
 #[derive(Debug)]
 pub struct Follower {
     logs: SlotLogs,
-    live: broadcast::Receiver<Arc<AppliedBatch>>,
+    live: broadcast::Receiver<Shown>,
     seen: HashMap<Slot, LogPoint>,
     ready: VecDeque<Arc<AppliedBatch>>,
+    /// Slots of which the log holds more than the bus gave us; each is read until nothing is left.
+    behind: BTreeSet<Slot>,
 }
 
 impl Follower {
     /// Subscribes first, then takes the positions: nothing falls between.
-    pub(crate) fn new(logs: SlotLogs, live: broadcast::Receiver<Arc<AppliedBatch>>) -> Self {
+    pub(crate) fn new(logs: SlotLogs, live: broadcast::Receiver<Shown>) -> Self {
         let seen = logs
             .map()
             .slots()
@@ -115,6 +126,7 @@ impl Follower {
             live,
             seen,
             ready: VecDeque::new(),
+            behind: BTreeSet::new(),
         }
     }
 
@@ -125,42 +137,50 @@ impl Follower {
             .map(|(slot, point)| (*slot, Position::end_of(point.seq)))
     }
 
-    /// The next batch; `None` when the process ends.
+    /// The next batch; `None` when the process ends. Cancel-safe, and after an error it goes on
+    /// where it was.
     pub async fn next(&mut self) -> Result<Option<Arc<AppliedBatch>>, StoreError> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 self.seen.insert(batch.slot, batch.point);
                 return Ok(Some(batch));
             }
+            if let Some(slot) = self.behind.first().copied() {
+                self.catch_up(slot).await?;
+                continue;
+            }
             match self.live.recv().await {
-                Ok(batch) => self.take(batch).await?,
-                Err(broadcast::error::RecvError::Lagged(missed)) => self.lagged(missed).await?,
+                Ok(Shown::Batch(batch)) => self.take(batch),
+                Ok(Shown::Reopened(slot)) => {
+                    self.behind.insert(slot);
+                }
+                Err(broadcast::error::RecvError::Lagged(missed)) => self.lagged(missed),
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
             }
         }
     }
 
-    async fn take(&mut self, batch: Arc<AppliedBatch>) -> Result<(), StoreError> {
+    fn take(&mut self, batch: Arc<AppliedBatch>) {
         let seen = self.seen.get(&batch.slot).copied().unwrap_or_default();
         if batch.point.seq == seen.seq + 1 {
             self.ready.push_back(batch);
         } else if batch.point.seq > seen.seq {
-            self.catch_up(batch.slot).await?;
+            self.behind.insert(batch.slot);
         }
-        Ok(())
     }
 
-    async fn lagged(&mut self, missed: u64) -> Result<(), StoreError> {
+    fn lagged(&mut self, missed: u64) {
         metrics::counter!("hanse_bus_missed_total").increment(missed);
-        for slot in self.logs.map().slots() {
-            self.catch_up(slot).await?;
-        }
-        Ok(())
+        self.behind.extend(self.logs.map().slots());
     }
 
+    /// Reads a page; the slot is behind until a page is empty.
     async fn catch_up(&mut self, slot: Slot) -> Result<(), StoreError> {
         let seen = self.seen.get(&slot).copied().unwrap_or_default();
         let batches = self.logs.read_after(slot, seen).await?;
+        if batches.is_empty() {
+            self.behind.remove(&slot);
+        }
         self.ready.extend(batches);
         Ok(())
     }

@@ -33,4 +33,4 @@ pub use logs::{Basis, LogParts, SlotLogs, Ticket};
 pub use position::Position;
 pub use rows::{Applier, Rows};
 pub use slot::{Slot, SlotMap};
-pub use writer::BATCH_BYTES_MAX;
+pub use writer::{BATCH_BYTES_MAX, SEGMENT_BYTES_MAX};

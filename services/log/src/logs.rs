@@ -19,12 +19,12 @@ use crate::{
     AppendError, AppliedBatch, Applier, Consumer, Follower, LogPoint, OpenError, Position, Slot,
     SlotMap,
     consumer::run_consumer,
-    feed::Recent,
+    feed::{Recent, Shown},
     open::decode,
     relay::Relayer,
     statements::Statements,
     tables,
-    writer::{BATCH_BYTES_MAX, Submission, Writer},
+    writer::{BATCH_BYTES_MAX, SEGMENT_BYTES_MAX, Submission, Writer},
 };
 
 /// Submissions that may wait for one slot.
@@ -61,8 +61,9 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) map: SlotMap,
     pub(crate) owner: String,
+    pub(crate) segment_bytes_max: usize,
     slots: Vec<Arc<SlotShared>>,
-    live: Mutex<Option<broadcast::Sender<Arc<AppliedBatch>>>>,
+    live: Mutex<Option<broadcast::Sender<Shown>>>,
 }
 
 /// What a slot's task shares with everybody else.
@@ -110,8 +111,13 @@ impl Inner {
         }
         shared.recent.push(Arc::clone(batch));
         shared.applied.send_replace(batch.point);
+        self.tell(Shown::Batch(Arc::clone(batch)));
+    }
+
+    /// Tells the followers; after `applied` has advanced.
+    pub(crate) fn tell(&self, shown: Shown) {
         if let Some(live) = self.live.lock().as_ref() {
-            let _ = live.send(Arc::clone(batch));
+            let _ = live.send(shown);
         }
     }
 }
@@ -154,6 +160,15 @@ impl fmt::Debug for SlotLogs {
 impl SlotLogs {
     /// Creates the tables, takes every slot, replays what the archives lack, and serves.
     pub async fn open(parts: LogParts) -> Result<Self, OpenError> {
+        Self::open_with_segments(parts, SEGMENT_BYTES_MAX).await
+    }
+
+    /// The same, with segments that are succeeded when their bodies exceed `segment_bytes_max`
+    /// instead of [`SEGMENT_BYTES_MAX`].
+    pub async fn open_with_segments(
+        parts: LogParts,
+        segment_bytes_max: usize,
+    ) -> Result<Self, OpenError> {
         let mut all = vec![
             &tables::LOG,
             &tables::SLOTS,
@@ -172,6 +187,7 @@ impl SlotLogs {
             tasks: parts.tasks,
             map: parts.map,
             owner: parts.owner,
+            segment_bytes_max,
             slots,
             live: Mutex::new(Some(broadcast::channel(LIVE_LEN_MAX).0)),
         });
@@ -194,6 +210,7 @@ impl SlotLogs {
                 inner,
                 shared,
                 queue,
+                held: None,
                 opened: Some(opened),
             };
             self.inner.tasks.spawn("slot-writer", writer.run());
@@ -328,7 +345,7 @@ impl SlotLogs {
         if after.seq >= applied.seq {
             return Ok(Vec::new());
         }
-        if let Some(batches) = shared.recent.after(after.seq) {
+        if let Some(batches) = shared.recent.after(after.seq, applied.seq) {
             return Ok(batches);
         }
         self.read_stored(slot, after, applied).await

@@ -1,7 +1,7 @@
 //! The task that owns a slot: groups what waits into batches, appends them one at a time, and hands
 //! them on to be applied.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, iter::from_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_proto::log::{Batch, Entry};
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AppendError, AppliedBatch, LogPoint, Position,
     apply::{Apply, Reply, apply_loop},
+    feed::Shown,
     logs::{Inner, SlotShared},
     open::{OpenSlot, Opener, rows_of},
     statements::{Head, Proposal},
@@ -23,7 +24,7 @@ pub const BATCH_BYTES_MAX: usize = 128 * 1024;
 /// Most entries of a batch.
 const BATCH_ENTRIES_MAX: usize = 512;
 /// A segment is succeeded when its bodies exceed this.
-const SEGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const SEGMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Batches that may be appended and not yet applied.
 const APPLY_QUEUE_LEN: usize = 8;
 /// How often one batch is proposed before the slot is given up.
@@ -61,6 +62,8 @@ pub(crate) struct Writer {
     pub(crate) inner: Arc<Inner>,
     pub(crate) shared: Arc<SlotShared>,
     pub(crate) queue: mpsc::Receiver<Submission>,
+    /// Taken out of the queue, but too large for the batch that was being filled.
+    pub(crate) held: Option<Submission>,
     /// Told once, when the slot serves for the first time.
     pub(crate) opened: Option<oneshot::Sender<Result<(), crate::OpenError>>>,
 }
@@ -112,6 +115,7 @@ impl Writer {
             seq: open.head.next - 1,
         };
         self.shared.start_serving(point);
+        self.inner.tell(Shown::Reopened(self.shared.slot));
         if let Some(opened) = self.opened.take() {
             let _ = opened.send(Ok(()));
         }
@@ -132,6 +136,7 @@ impl Writer {
             open,
             apply,
             lost: lost.clone(),
+            relayed: HashMap::new(),
             segment_bytes: 0,
         };
         let end = appender.run().await;
@@ -141,9 +146,21 @@ impl Writer {
         end
     }
 
+    /// The next submission, in the order of the calls. Cancel-safe.
+    async fn next(&mut self) -> Option<Submission> {
+        match self.held.take() {
+            Some(held) => Some(held),
+            None => self.queue.recv().await,
+        }
+    }
+
     fn refuse_queue(&mut self) {
         let slot = self.shared.slot;
-        while let Ok(submission) = self.queue.try_recv() {
+        let held = self.held.take();
+        for submission in held
+            .into_iter()
+            .chain(from_fn(|| self.queue.try_recv().ok()))
+        {
             let _ = submission.done.send(Err(AppendError::SlotLost { slot }));
         }
     }
@@ -155,6 +172,8 @@ struct Appender<'a> {
     open: OpenSlot,
     apply: mpsc::Sender<Apply>,
     lost: CancellationToken,
+    /// What the batch under way takes from each source slot: counts only once the batch has landed.
+    relayed: HashMap<u32, i64>,
     segment_bytes: usize,
 }
 
@@ -165,7 +184,7 @@ impl Appender<'_> {
             let first = tokio::select! {
                 biased;
                 () = self.lost.cancelled() => return End::Lost,
-                first = self.writer.queue.recv() => first,
+                first = self.writer.next() => first,
                 () = soft.cancelled() => None,
             };
             let Some(first) = first else {
@@ -187,6 +206,10 @@ impl Appender<'_> {
             let Ok(next) = self.writer.queue.try_recv() else {
                 break;
             };
+            if bytes + next.bytes > BATCH_BYTES_MAX {
+                self.writer.held = Some(next);
+                break;
+            }
             bytes += next.bytes;
             entries += next.entries.len();
             group.push(next);
@@ -213,7 +236,7 @@ impl Appender<'_> {
                     segment: self.open.segment,
                     seq,
                 };
-                self.landed(&proposal).await?;
+                self.landed(&proposal);
                 let (slot, epoch) = (proposal.slot, proposal.epoch);
                 let batch = Arc::new(AppliedBatch {
                     slot,
@@ -226,7 +249,8 @@ impl Appender<'_> {
                     mutations,
                     replies,
                 })
-                .await
+                .await?;
+                self.succeed_if_full().await
             }
             Decision::NotWritten(error) => {
                 self.void(replies, &error);
@@ -280,11 +304,12 @@ impl Appender<'_> {
         else {
             return false;
         };
-        let last = self.open.relayed.entry(source.slot).or_insert(i64::MIN);
-        if *last >= source.position {
+        let taken = self.relayed.get(&source.slot);
+        let last = taken.or_else(|| self.open.relayed.get(&source.slot));
+        if last.is_some_and(|last| *last >= source.position) {
             return true;
         }
-        *last = source.position;
+        self.relayed.insert(source.slot, source.position);
         false
     }
 
@@ -342,12 +367,16 @@ impl Appender<'_> {
         }
     }
 
-    async fn landed(&mut self, proposal: &Proposal) -> Result<(), End> {
+    fn landed(&mut self, proposal: &Proposal) {
         self.open.head.next = proposal.seq + 1;
         self.open.head.stamp_end = proposal.stamp_end;
         self.segment_bytes += proposal.body.len();
+        self.open.relayed.extend(self.relayed.drain());
         metrics::counter!("hanse_log_batches_total").increment(1);
-        if self.segment_bytes > SEGMENT_BYTES_MAX {
+    }
+
+    async fn succeed_if_full(&mut self) -> Result<(), End> {
+        if self.segment_bytes > self.writer.inner.segment_bytes_max {
             self.succeed().await
         } else {
             Ok(())
@@ -378,9 +407,10 @@ impl Appender<'_> {
     }
 
     /// Nothing was written: whatever was decided on top of it is void, too.
-    fn void(&self, replies: Vec<Reply>, error: &StoreError) {
+    fn void(&mut self, replies: Vec<Reply>, error: &StoreError) {
         tracing::error!(slot = self.writer.shared.slot.0, %error, "the store refused a batch");
         self.writer.shared.next_generation();
+        self.relayed.clear();
         refuse(replies, &AppendError::Store(Arc::new(copy_of(error))));
     }
 }
