@@ -34,7 +34,7 @@ struct Held {
 #[derive(Debug)]
 enum Rooms {
     /// Being read; what changes meanwhile is collected.
-    Loading(Vec<OwnedRoomId>),
+    Loading(Vec<UserRoom>),
     Loaded(Arc<HashMap<OwnedRoomId, UserRoom>>),
 }
 
@@ -69,30 +69,20 @@ impl Online {
         (user, true)
     }
 
-    /// Takes in the rooms as read. Returns the rooms whose membership changed meanwhile: to be
-    /// read again and handed in by [`Online::reloaded`].
-    pub(crate) fn loaded(&mut self, user_id: &UserId, rooms: Vec<UserRoom>) -> Vec<OwnedRoomId> {
+    /// Takes in the rooms as read, and over them what changed meanwhile: at one moment, since
+    /// whoever answers in between would put a newer position beside an older membership.
+    pub(crate) fn loaded(&mut self, user_id: &UserId, rooms: Vec<UserRoom>) {
         let Some(held) = self.users.get_mut(user_id) else {
-            return Vec::new();
+            return;
         };
         let Rooms::Loading(changed) = &mut held.rooms else {
-            return Vec::new();
+            return;
         };
         let changed = std::mem::take(changed);
-        let rooms: HashMap<_, _> = rooms
-            .into_iter()
-            .map(|room| (room.room_id.clone(), room))
-            .collect();
-        for (room_id, room) in &rooms {
-            if follows(&room.membership) {
-                self.listeners
-                    .entry(room_id.clone())
-                    .or_default()
-                    .insert(user_id.to_owned());
-            }
+        held.rooms = Rooms::Loaded(Arc::default());
+        for room in rooms.into_iter().chain(changed) {
+            self.set_room(user_id, room);
         }
-        held.rooms = Rooms::Loaded(Arc::new(rooms));
-        changed
     }
 
     /// Takes in one room's membership.
@@ -101,7 +91,7 @@ impl Online {
             return;
         };
         match &mut held.rooms {
-            Rooms::Loading(changed) => changed.push(room.room_id),
+            Rooms::Loading(changed) => changed.push(room),
             Rooms::Loaded(rooms) => {
                 let newer = rooms
                     .get(&room.room_id)
@@ -199,4 +189,38 @@ impl Online {
 /// Whether an entry of the room may concern a user with this membership.
 fn follows(membership: &MembershipState) -> bool {
     matches!(membership, MembershipState::Join)
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{room_id, user_id};
+
+    use super::*;
+
+    fn room(membership: MembershipState, seq: i64) -> UserRoom {
+        let at = ("$e:localhost", 0, Position::new(seq, 0));
+        let room_id = room_id!("!r:localhost").to_owned();
+        UserRoom::of_entry(room_id, (membership, None), at, None).unwrap()
+    }
+
+    /// Sabotage: read what changed while loading afterwards, or let the older of two win.
+    #[test]
+    fn what_changes_while_loading_is_there_at_once() {
+        let user = user_id!("@a:localhost");
+        for (read, told) in [(3, 5), (5, 3)] {
+            let mut online = Online::default();
+            let (_, load) = online.enter(user, Duration::ZERO);
+            assert!(load && online.rooms(user).is_none());
+            let of = |seq| match seq {
+                5 => room(MembershipState::Join, 5),
+                seq => room(MembershipState::Invite, seq),
+            };
+            online.set_room(user, of(told));
+            online.loaded(user, vec![of(read)]);
+            let rooms = online.rooms(user).unwrap();
+            let held = &rooms[room_id!("!r:localhost")];
+            assert_eq!(held.membership, MembershipState::Join);
+            assert!(online.listens(room_id!("!r:localhost")));
+        }
+    }
 }

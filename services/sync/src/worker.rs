@@ -159,12 +159,7 @@ impl Inner {
             .enter(user_id, self.clock.monotonic());
         if load {
             let rooms = self.rooms.user_rooms(user_id).await?;
-            let changed = self.memory.write().online.loaded(user_id, rooms);
-            for room_id in changed {
-                if let Some(room) = self.rooms.user_room(user_id, &room_id).await? {
-                    self.memory.write().online.set_room(user_id, room);
-                }
-            }
+            self.memory.write().online.loaded(user_id, rooms);
         }
         Ok(user)
     }
