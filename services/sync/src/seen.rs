@@ -66,7 +66,7 @@ mod tests {
         let seen = SeenMembers::default();
         let device = (user_id!("@a:localhost"), device_id!("D"));
         let member = ("@b:localhost", event_id!("$e:localhost"));
-        let mut give = |since: i64, now: i64| {
+        let give = |since: i64, now: i64| {
             let at = (Some(Position::new(since, 0)), Position::new(now, 0));
             seen.give(device, room_id!("!r:localhost"), member, at)
         };
