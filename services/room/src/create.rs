@@ -60,7 +60,7 @@ impl Inner {
         let create = build_create(create, &version, &localpart, self.now(), &self.key)?;
         let room_id = create.room_id().to_owned();
         let slot = self.logs.slot_of(room_id.as_str());
-        let mut hot = Hot::empty(room_id, slot, self.logs.basis(slot)?, version)?;
+        let mut hot = Hot::empty(room_id, slot, self.logs.basis(slot)?, &version)?;
         hanse_event::check_auth(&create, hot.rules, |_, _| None)?;
         let mut entries = Vec::new();
         let first = self.accept(&mut hot, &create, None, None);
@@ -75,7 +75,7 @@ impl Inner {
 
 fn submitted(decided: Decided) -> Option<Entry> {
     match decided {
-        Decided::Submit(_, entry) => Some(entry),
+        Decided::Submit(_, entry) => Some(*entry),
         Decided::Already(_) => None,
     }
 }

@@ -56,6 +56,10 @@ impl RoomError {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "taken as `map_err` hands it over"
+    )]
     pub(crate) fn bad_content(reason: impl ToString) -> Self {
         Self::BadContent {
             reason: reason.to_string(),

@@ -42,9 +42,9 @@ impl Hot {
         room_id: OwnedRoomId,
         slot: Slot,
         basis: Basis,
-        version: RoomVersionId,
+        version: &RoomVersionId,
     ) -> Result<Self, RoomError> {
-        let rules = room_version::rules(&version)?;
+        let rules = room_version::rules(version)?;
         let head = RoomHead {
             room_version: version.to_string(),
             ..RoomHead::default()
@@ -75,7 +75,7 @@ impl Hot {
         };
         let version = RoomVersionId::try_from(head.head.room_version.as_str())
             .map_err(RoomError::bad_content)?;
-        let mut hot = Self::empty(room_id.to_owned(), slot, basis, version)?;
+        let mut hot = Self::empty(room_id.to_owned(), slot, basis, &version)?;
         hot.head = head.head;
         for state in reader.plain_state(room_id, Position::END).await? {
             if let Some(event) = reader.state_body(room_id, &state).await? {

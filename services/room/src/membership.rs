@@ -190,9 +190,8 @@ fn already(change: &MembershipChange, present: Option<&Pdu>) -> Result<Option<De
             Some(MembershipState::Join | MembershipState::Invite | MembershipState::Knock),
         )
         | (A::Unban, Some(MembershipState::Ban)) => Ok(None),
-        (A::UpdateProfile, _) => Err(RoomError::forbidden("the user is not in the room")),
         (A::Leave, None) => Err(RoomError::forbidden("you are not in this room")),
-        (A::Kick, _) => Err(RoomError::forbidden("the user is not in the room")),
+        (A::UpdateProfile | A::Kick, _) => Err(RoomError::forbidden("the user is not in the room")),
         (A::Unban, _) => Err(RoomError::forbidden("the user is not banned")),
         _ => Ok(None),
     }

@@ -85,7 +85,7 @@ pub(crate) enum Decided {
     /// Nothing to do: this event stands for it already, or will in a moment.
     Already(OwnedEventId),
     /// Submit this.
-    Submit(OwnedEventId, Entry),
+    Submit(OwnedEventId, Box<Entry>),
 }
 
 /// An event, and whatever comes with it.
@@ -189,7 +189,7 @@ impl Inner {
                 Ok((event_id, ticket))
             }
             Decided::Submit(event_id, entry) => {
-                let submitted = self.logs.submit(hot.slot, Some(hot.basis), vec![entry]);
+                let submitted = self.logs.submit(hot.slot, Some(hot.basis), vec![*entry]);
                 if submitted.is_err() {
                     // The memory is ahead of what was submitted.
                     *guard = None;
@@ -260,7 +260,8 @@ impl Inner {
             transaction,
             redacted,
         };
-        Decided::Submit(pdu.event_id().to_owned(), hot.accept(pdu, circumstances))
+        let entry = hot.accept(pdu, circumstances);
+        Decided::Submit(pdu.event_id().to_owned(), Box::new(entry))
     }
 
     /// Builds an event at the room's end and checks it against the room's state.

@@ -21,7 +21,7 @@ pub fn room_rows(entry: &RoomEntry, position: Position, rows: &mut Rows) {
     match &entry.kind {
         Some(Kind::Event(event)) => event_rows(room_id, event, position, rows),
         Some(Kind::Receipt(receipt)) => receipt_row(room_id, receipt, position, rows),
-        Some(Kind::Published(published)) => published_row(room_id, published, position, rows),
+        Some(Kind::Published(published)) => published_row(room_id, *published, position, rows),
         Some(Kind::Alias(alias)) => alias_row(room_id, alias, position, rows),
         // Written by a newer version: its rows are that version's to write.
         None => {}
@@ -235,7 +235,7 @@ fn receipt_row(room_id: &str, receipt: &Receipt, position: Position, rows: &mut 
     rows.put(&ROOM_RECEIPTS, row.key(room_id), row.values());
 }
 
-fn published_row(room_id: &str, published: &Published, position: Position, rows: &mut Rows) {
+fn published_row(room_id: &str, published: Published, position: Position, rows: &mut Rows) {
     let key = PublishedRow::key(room_id);
     if published.public {
         rows.put(&PUBLISHED_ROOMS, key, vec![position.packed().into()]);

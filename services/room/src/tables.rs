@@ -101,6 +101,10 @@ impl<'a> Columns<'a> {
 }
 
 /// A row that does not read back.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "taken as `map_err` hands it over"
+)]
 pub(crate) fn corrupt(table: &'static Table, reason: impl ToString) -> StoreError {
     StoreError::Corrupt {
         table: table.name,

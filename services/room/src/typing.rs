@@ -12,7 +12,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use tokio::sync::broadcast;
 
 /// Longest that somebody is typing without saying so again.
-const TYPING_MAX: Duration = Duration::from_secs(120);
+const TYPING_MAX: Duration = Duration::from_mins(2);
 /// Most users shown as typing in one room.
 const USERS_MAX: usize = 100;
 /// Notices that a listener may be behind.

@@ -66,7 +66,7 @@ pub(crate) enum Changed {
 }
 
 impl Memory {
-    pub(crate) fn new(positions: impl Iterator<Item = (Slot, Position)>, map: &SlotMap) -> Self {
+    pub(crate) fn new(positions: impl Iterator<Item = (Slot, Position)>, map: SlotMap) -> Self {
         let start = |_| RecentSlot {
             seen: Position::START,
             floor: Position::START,

@@ -13,7 +13,7 @@ use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::Membe
 use tokio::sync::Notify;
 
 /// A user stays online so long after the last request.
-const LINGER: Duration = Duration::from_secs(180);
+const LINGER: Duration = Duration::from_mins(3);
 
 /// A user with a request under way, or one not long ago.
 #[derive(Debug)]

@@ -97,18 +97,13 @@ impl Inner {
         let by_thread = ask.filter.room.timeline.unread_thread_notifications;
         let mut main = Counts::default();
         for (thread, counts) in &counted.threads {
-            let root = OwnedEventId::try_from(thread.as_str())
-                .ok()
-                .filter(|_| by_thread);
-            match root {
-                Some(root) => drop(
-                    room.unread_thread_notifications
-                        .insert(root, counts.shown()),
-                ),
-                None => {
-                    main.notify += counts.notify;
-                    main.highlight += counts.highlight;
-                }
+            let thread_id = OwnedEventId::try_from(thread.as_str());
+            if let Some(thread_id) = thread_id.ok().filter(|_| by_thread) {
+                room.unread_thread_notifications
+                    .insert(thread_id, counts.shown());
+            } else {
+                main.notify += counts.notify;
+                main.highlight += counts.highlight;
             }
         }
         room.unread_notifications = main.shown();

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Longest that a request waits for something to happen.
-const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+const TIMEOUT_MAX: Duration = Duration::from_mins(2);
 /// How often those who went away are forgotten, and typing times out.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
@@ -77,7 +77,7 @@ impl SyncWorker {
             token_key,
         } = parts;
         let follower = logs.follow();
-        let memory = RwLock::new(Memory::new(follower.positions(), logs.map()));
+        let memory = RwLock::new(Memory::new(follower.positions(), *logs.map()));
         let (unread, seen_members) = (UnreadCache::default(), SeenMembers::default());
         let inner = Arc::new(Inner {
             memory,

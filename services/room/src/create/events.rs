@@ -38,10 +38,10 @@ impl InitialEvents {
             creator: &room.creator,
             drafts: Vec::new(),
         };
-        drafts.membership(room)?;
+        drafts.membership(room);
         drafts.power_levels(room, version)?;
         drafts.alias(room)?;
-        drafts.preset(preset_of(request), request)?;
+        drafts.preset(&preset_of(request), request)?;
         drafts.initial_state(request)?;
         drafts.name_and_topic(request)?;
         Ok(Self {
@@ -78,13 +78,12 @@ impl Drafts<'_> {
         Ok(())
     }
 
-    fn membership(&mut self, room: &NewRoom) -> Result<(), RoomError> {
+    fn membership(&mut self, room: &NewRoom) {
         let mut content = room.profile.clone();
         content.insert("membership".to_owned(), "join".to_owned().into());
         let state_key = self.creator.to_string();
         let draft = Draft::state(self.creator.to_owned(), "m.room.member", state_key, content);
         self.drafts.push(draft);
-        Ok(())
     }
 
     fn power_levels(&mut self, room: &NewRoom, version: &RoomVersionId) -> Result<(), RoomError> {
@@ -122,7 +121,7 @@ impl Drafts<'_> {
         }
     }
 
-    fn preset(&mut self, preset: RoomPreset, request: &Request) -> Result<(), RoomError> {
+    fn preset(&mut self, preset: &RoomPreset, request: &Request) -> Result<(), RoomError> {
         let (join_rule, guest_access) = match preset {
             RoomPreset::PublicChat => ("public", "forbidden"),
             _ => ("invite", "can_join"),

@@ -62,8 +62,8 @@ async fn each_visibility_for_each_reader() {
             (lens, seen)
         };
         assert_eq!(sees(&ada).await.1, ALL, "{visibility}");
-        let (lens, seen) = sees(&ben).await;
-        assert_eq!(seen, came, "{visibility}, who came and left");
+        let (lens, seen_by) = sees(&ben).await;
+        assert_eq!(seen_by, came, "{visibility}, who came and left");
         assert_eq!(lens.membership(), MembershipState::Leave);
         assert_eq!(lens.membership_at(said[2].position), MembershipState::Join);
         assert_eq!(
@@ -74,8 +74,8 @@ async fn each_visibility_for_each_reader() {
         let horizon = if open { Position::END } else { left.position };
         assert_eq!(lens.horizon(), horizon);
         assert_eq!(sees(&cyd).await.1, invited, "{visibility}, invited");
-        let (lens, seen) = sees(&dan).await;
-        assert_eq!(seen, stranger, "{visibility}, a stranger");
+        let (lens, seen_by) = sees(&dan).await;
+        assert_eq!(seen_by, stranger, "{visibility}, a stranger");
         assert!(!lens.was_ever_there());
     }
     world.close().await;

@@ -46,13 +46,14 @@ async fn quiet() -> Talk {
 impl Talk {
     /// Polls while something happens; the answer, and how long it took.
     async fn poll(&self, wait: Duration, cause: impl Future<Output = ()>) -> (Value, Duration) {
+        let cause = Box::pin(cause);
         let clock = SystemClock::new();
         let started = clock.monotonic();
         let asked = request(Some(&self.token), json!({}), wait);
-        let polled = async {
+        let polled = Box::pin(async {
             let answer = sync(&self.world.worker, &self.ben, asked).await.unwrap();
-            (content(&answer), clock.monotonic() - started)
-        };
+            (content(&answer), clock.monotonic().saturating_sub(started))
+        });
         let later = async {
             tokio::time::sleep(Duration::from_millis(100)).await;
             cause.await;

@@ -47,7 +47,7 @@ async fn every_event_once_in_order_under_concurrent_senders() {
         }
     };
     let both = async { futures::join!(talk, follow) };
-    tokio::time::timeout(Duration::from_secs(60), both)
+    tokio::time::timeout(Duration::from_mins(1), Box::pin(both))
         .await
         .unwrap();
     for room in &rooms {

@@ -150,19 +150,23 @@ impl World {
             alias: None,
             request,
         };
-        self.rooms.create(room).await.unwrap()
+        Box::pin(self.rooms.create(room)).await.unwrap()
     }
 
     pub(crate) async fn say(&self, room: &RoomId, sender: &UserId, text: &str) -> Sent {
         let content = content_of(&json!({ "msgtype": "m.text", "body": text })).unwrap();
         let draft = Draft::message(sender.to_owned(), "m.room.message", content);
-        self.rooms.send(room, NewEvent::now(draft)).await.unwrap()
+        Box::pin(self.rooms.send(room, NewEvent::now(draft)))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn set(&self, room: &RoomId, sender: &UserId, key: &str, value: i64) -> Sent {
         let content = content_of(&json!({ "value": value })).unwrap();
         let draft = Draft::state(sender.to_owned(), "org.hanse.state", key, content);
-        self.rooms.send(room, NewEvent::now(draft)).await.unwrap()
+        Box::pin(self.rooms.send(room, NewEvent::now(draft)))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn member(
@@ -179,7 +183,9 @@ impl World {
             content: CanonicalJsonObject::new(),
             transaction: None,
         };
-        self.rooms.change_membership(room, change).await.unwrap()
+        Box::pin(self.rooms.change_membership(room, change))
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn join(&self, room: &RoomId, user: &UserId) -> Sent {
@@ -251,7 +257,7 @@ pub(crate) async fn sync(
     user: &UserId,
     request: Request,
 ) -> Result<Response, SyncError> {
-    worker.sync(user, device_id!("DEVICE"), request).await
+    Box::pin(worker.sync(user, device_id!("DEVICE"), request)).await
 }
 
 /// What an answer says, without what depends on when it is asked: tokens and ages.
