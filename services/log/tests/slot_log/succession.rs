@@ -71,6 +71,8 @@ async fn a_seal_in_doubt_is_settled_by_the_next_takeover() {
         hits.reach(1).await;
         process.serves(S0).await;
         fill(&process, 4).await;
+        let head = world.head(S0, 0).await.unwrap();
+        assert_eq!(head[3], Some(1), "sealed before anything follows");
         assert_eq!(world.log(S0).await.len(), 8);
         assert_eq!(read_all(&process.logs).await, (1..=8).collect::<Vec<_>>());
         process.finish().await;
