@@ -134,7 +134,6 @@ def test_thread_without_participation(alice, bob, carol):
     assert aggregation(carol, room, root, "m.thread")["current_user_participated"] is False
 
 
-@pytest.mark.hanse_lacks("bundled aggregations in /sync")
 def test_aggregations_in_messages_and_sync(alice, bob, room):
     """Section "Aggregations of child events": in /messages, and in limited timelines of /sync."""
     root = alice.send(room, "root")

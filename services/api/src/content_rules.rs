@@ -11,7 +11,7 @@ use ruma::{
 };
 use serde::Deserialize;
 
-use crate::{error::ApiError, room_view::is_redacted};
+use crate::error::ApiError;
 
 /// Related events looked at for a repeated annotation; older ones are let pass.
 const ANNOTATIONS_MAX: usize = 1_000;
@@ -52,7 +52,7 @@ impl ContentRules {
                 pdu.content_as::<Annotates>()
                     .is_ok_and(|a| a.relates_to.key == key)
             };
-            !is_redacted(&related.event)
+            !related.event.is_redacted()
                 && related.rel_type == "m.annotation"
                 && pdu.sender() == sender
                 && pdu.type_name() == event_type

@@ -16,8 +16,6 @@ use ruma::{
 mod present;
 mod relations;
 
-pub(crate) use self::relations::is_redacted;
-
 use crate::{error::ApiError, session::Session, sync_handler::Syncs};
 
 /// Opens views of rooms.

@@ -28,8 +28,8 @@ pub use create::NewRoom;
 pub use error::RoomError;
 pub use membership::{MembershipAction, MembershipChange};
 pub use read::{
-    Arrivals, Head, HistoryPage, HistoryPoint, Lens, ReceiptAt, Related, RoomReader, StateAt,
-    StateChangeAt, TimelineEvent, UserRoom,
+    Aggregated, Arrivals, Head, HistoryPage, HistoryPoint, Lens, ReceiptAt, Related, RoomReader,
+    StateAt, StateChangeAt, TimelineEvent, UserRoom,
 };
 pub use receipts::NewReceipt;
 pub use redact::Redaction;

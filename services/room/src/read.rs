@@ -2,6 +2,7 @@
 //!
 //! Invariant: a read made for a token takes the token's position and returns nothing above it.
 
+mod aggregated;
 mod directory;
 mod history;
 mod lens;
@@ -20,6 +21,7 @@ use hanse_store::{Consistency, Direction, Key, Range, Row, Scan, Store, StoreErr
 use ruma::{EventId, OwnedEventId, RoomId};
 
 pub use self::{
+    aggregated::Aggregated,
     history::{HistoryPage, HistoryPoint},
     lens::Lens,
     receipts::ReceiptAt,

@@ -1,22 +1,26 @@
 //! Events as one client sees them.
 
 use hanse_event::client::{self, Unsigned};
-use hanse_room::TimelineEvent;
+use hanse_log::Position;
+use hanse_room::{Lens, TimelineEvent};
 use ruma::{
     Int, TransactionId,
     events::{AnySyncStateEvent, AnySyncTimelineEvent},
     serde::Raw,
 };
 
+use serde_json::value::to_raw_value;
+
 use crate::{SyncError, ask::Ask, fields, worker::Inner};
 
 impl Inner {
-    /// A timeline event: with the transaction id for the device that sent it, and with what a
-    /// state event replaced.
+    /// A timeline event: with the transaction id for the device that sent it, with what a state
+    /// event replaced, and with what relates to it.
     pub(crate) async fn present(
         &self,
         ask: &Ask,
         event: &TimelineEvent,
+        (lens, now): (Option<&Lens>, Position),
     ) -> Result<Raw<AnySyncTimelineEvent>, SyncError> {
         let previous = match &event.previous_event_id {
             Some(event_id) => self.rooms.event(event.pdu.room_id(), event_id).await?,
@@ -33,6 +37,12 @@ impl Inner {
         {
             unsigned.transaction_id = Some(<&TransactionId>::from(txn_id.as_str()));
         }
+        let relations = self
+            .rooms
+            .aggregated(event, &ask.user_id, lens, now)
+            .await?;
+        let relations = relations.and_then(|relations| to_raw_value(&relations).ok());
+        unsigned.relations = relations.as_deref();
         let shown = client::sync_timeline_event(&event.pdu, &unsigned);
         Ok(fields::keep(shown, ask.filter.event_fields.as_deref()))
     }

@@ -47,7 +47,9 @@ impl Inner {
         if full || at.changed != Changed::No {
             self.count_unread(ask, at, at.now, &mut room).await?;
         }
-        room.timeline = self.present_timeline(ask, at, shown, after).await?;
+        room.timeline = self
+            .present_timeline(ask, at, shown, (after, lens.as_ref()))
+            .await?;
         room.state = self.present_state(ask, &state);
         Ok(Some(View::Joined(Box::new(room))))
     }
@@ -79,7 +81,9 @@ impl Inner {
             let state = self.state(ask, at, (extent, left_at), &shown).await?;
             room.state = self.present_state(ask, &state);
         }
-        room.timeline = self.present_timeline(ask, at, shown, after).await?;
+        room.timeline = self
+            .present_timeline(ask, at, shown, (after, Some(&lens)))
+            .await?;
         Ok(Some(View::Left(Box::new(room))))
     }
 
@@ -120,7 +124,7 @@ impl Inner {
         ask: &Ask,
         at: &RoomAt,
         shown: Shown,
-        after: Position,
+        (after, lens): (Position, Option<&Lens>),
     ) -> Result<Timeline, SyncError> {
         let mut timeline = Timeline::default();
         let prev_batch = match shown.events.first() {
@@ -135,7 +139,9 @@ impl Inner {
         timeline.prev_batch = Some(prev_batch.to_string());
         timeline.limited = shown.limited;
         for event in &shown.events {
-            timeline.events.push(self.present(ask, event).await?);
+            timeline
+                .events
+                .push(self.present(ask, event, (lens, at.now)).await?);
         }
         Ok(timeline)
     }

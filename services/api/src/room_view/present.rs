@@ -23,7 +23,11 @@ impl RoomView {
             Some(event_id) => self.reader().event(self.room_id(), event_id).await?,
             None => None,
         };
-        let relations = self.aggregated(event).await?;
+        let lens = Some(&self.lens);
+        let aggregated = self
+            .reader()
+            .aggregated(event, self.user_id(), lens, self.horizon);
+        let relations = aggregated.await?;
         let mut unsigned = self.unsigned(event);
         unsigned = unsigned.replacing(previous.as_ref().map(|previous| &previous.pdu));
         let relations = relations
