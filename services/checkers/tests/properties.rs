@@ -1,4 +1,9 @@
 //! A correct history passes every checker, and each way to break it turns its checker red.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 use hanse_checkers::{
     Attempt, Event, Outcome, Page, RoomPage, Timelines, Violation, acknowledged_once, check_sends,
