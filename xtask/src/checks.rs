@@ -135,23 +135,15 @@ pub(crate) fn no_cql(root: &Path) -> Option<&'static str> {
 /// The server killed under load again and again.
 pub(crate) fn kill(root: &Path) -> Result<Counts> {
     let mut command = program("cargo", root);
-    command.args([
-        "test",
-        "--release",
-        "--package",
-        "hanse-testkit",
-        "--test",
-        "kill_loop",
-    ]);
+    command.args(["run", "--release", "--package", "hanse-testkit"]);
+    command.args(["--bin", "kill-loop", "--", "--rounds", "20"]);
     command.env("HANSE_BIN", setup::binary_path(root));
-    Ok(counted(Runner::CargoTest, &run(&mut command)?))
+    Ok(counted(Runner::Plain, &run(&mut command)?))
 }
 
 pub(crate) fn no_kill(root: &Path) -> Option<&'static str> {
-    let file = "services/testkit/tests/kill_loop.rs";
-    let folder = "services/testkit/tests/kill_loop/main.rs";
-    missing(root, file, "hanse-testkit has no test kill_loop")
-        .filter(|_| !root.join(folder).exists())
+    let file = "services/testkit/src/bin/kill-loop.rs";
+    missing(root, file, "hanse-testkit has no kill-loop")
 }
 
 pub(crate) fn blackbox_hanse(root: &Path) -> Result<Counts> {

@@ -135,17 +135,19 @@ impl Users {
         Ok(())
     }
 
-    /// A token that allows registrations now, made if there is none: what the first start prints.
+    /// A token that allows a registration now; if there is none, one is made that is good for one
+    /// account: what the first start prints.
     pub async fn ensure_first_token(&self) -> Result<String, RegistrationTokenError> {
         let now_ms = self.now_ms();
         let rows = self.registration_token_rows().await?;
         if let Some(row) = rows.into_iter().find(|row| row.usable(now_ms)) {
             return Ok(row.token);
         }
-        Ok(self
-            .create_registration_token(NewRegistrationToken::default())
-            .await?
-            .token)
+        let first = NewRegistrationToken {
+            uses_allowed: Some(NonZeroU32::MIN),
+            ..NewRegistrationToken::default()
+        };
+        Ok(self.create_registration_token(first).await?.token)
     }
 
     /// Takes one use; the row as it was before.
