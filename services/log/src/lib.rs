@@ -13,6 +13,7 @@
 //! Deliberately absent: any Matrix word; the domains hand in their rows through [`Applier`].
 
 mod apply;
+mod bus;
 mod consumer;
 mod error;
 mod feed;
@@ -26,6 +27,7 @@ mod statements;
 pub mod tables;
 mod writer;
 
+pub use bus::{Bus, Heard, Notice};
 pub use consumer::Consumer;
 pub use error::{AppendError, OpenError};
 pub use feed::{AppliedBatch, Follower, LogPoint};
