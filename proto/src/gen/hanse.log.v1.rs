@@ -43,6 +43,9 @@ pub struct RelaySource {
     /// Packed position of the causing entry.
     #[prost(int64, tag = "2")]
     pub position: i64,
+    /// Where its effects on one slot fill several batches: which of them, from 0.
+    #[prost(uint32, tag = "3")]
+    pub part: u32,
 }
 /// An effect on another slot.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -101,6 +101,8 @@ async fn open_logs(
         tasks: surroundings.lifecycle.tasks(Stage::Store).clone(),
         map: SlotMap::initial(SlotMap::SLOTS_SINGLE_PROCESS),
         owner: surroundings.random.alphanumeric(8),
+        segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+        cluster: None,
     };
     Ok(SlotLogs::open(parts)
         .await

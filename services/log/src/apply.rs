@@ -1,24 +1,33 @@
-//! The applying half of a served slot: writes rows in the log's order, advances `applied`, answers,
+//! The applying half of a served slot: writes rows, advances `applied` in the log's order, answers,
 //! publishes, and moves the checkpoint.
 
 use std::{sync::Arc, time::Duration};
 
-use hanse_store::{Durability, Mutation, Outcome};
-use tokio::sync::{mpsc, oneshot};
+use futures::{StreamExt, future::BoxFuture, stream::FuturesOrdered};
+use hanse_store::{Durability, Mutation, Outcome, StoreError};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     AppendError, AppliedBatch, LogPoint, Position,
-    logs::{Inner, SlotShared},
-    writer::refuse,
+    heads::put_head,
+    serving::OpenSlot,
+    slots::{Inner, SlotShared},
 };
 
-/// Batches applied in one write.
+/// Batches whose rows are written at once.
 const GROUP_MAX: usize = 8;
+/// Groups whose rows are being written; they are shown in the log's order all the same.
+const GROUPS_MAX: usize = 4;
 /// The checkpoint lags at most so many batches …
 const CHECKPOINT_BATCHES: i64 = 256;
-/// … and at most so long.
-const CHECKPOINT_PERIOD: Duration = Duration::from_secs(2);
+/// … and at most so many periods.
+const CHECKPOINT_PERIODS: u32 = 2;
+/// How often the slot's row in `heads` follows, while the slot is active.
+const PERIOD: Duration = Duration::from_secs(1);
 /// How often a group of rows is written before the slot is given up.
 const APPLIES_MAX: u32 = 8;
 
@@ -29,120 +38,200 @@ pub(crate) struct Reply {
     pub(crate) position: Position,
 }
 
-/// A batch that is in the log; `None`: only barriers.
+pub(crate) fn refuse(replies: Vec<Reply>, error: &AppendError) {
+    for reply in replies {
+        let _ = reply.done.send(Err(error.clone()));
+    }
+}
+
+/// A batch that is in the log, with the rows that it writes.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) batch: Arc<AppliedBatch>,
+    pub(crate) mutations: Vec<Mutation>,
+    pub(crate) stamp_end: i64,
+}
+
+/// What is to be applied; without a batch, only barriers.
 #[derive(Debug)]
 pub(crate) struct Apply {
-    pub(crate) batch: Option<Arc<AppliedBatch>>,
-    pub(crate) mutations: Vec<Mutation>,
+    pub(crate) landed: Option<Landed>,
     pub(crate) replies: Vec<Reply>,
 }
 
-/// Applies until the appender hangs up or the slot is lost.
-pub(crate) async fn apply_loop(
+/// A group whose rows have been written, or could not be.
+struct Group {
+    applies: Vec<Apply>,
+    written: bool,
+}
+
+/// Applies a served slot.
+pub(crate) struct Applying {
     inner: Arc<Inner>,
     shared: Arc<SlotShared>,
-    mut queue: mpsc::Receiver<Apply>,
     epoch: i64,
     lost: CancellationToken,
-) {
-    let at = shared.applied_point();
-    let mut checkpoint = Checkpoint {
-        inner: &inner,
-        shared: &shared,
-        epoch,
-        at,
-        done: at.seq,
-    };
-    let mut period = tokio::time::interval(CHECKPOINT_PERIOD);
-    let mut group = Vec::with_capacity(GROUP_MAX);
-    loop {
-        tokio::select! {
-            received = queue.recv_many(&mut group, GROUP_MAX) => {
-                if received == 0 {
-                    return checkpoint.write().await;
-                }
-            }
-            _ = period.tick() => checkpoint.write().await,
+    /// How far the archives are known to be on disk, for the trimmer.
+    durable: watch::Sender<LogPoint>,
+    /// The last batch that was shown.
+    at: LogPoint,
+    /// The stamp of `heads` at `at`.
+    stamp: i64,
+    /// Up to where `heads` follows.
+    headed: i64,
+    periods: u32,
+}
+
+impl Applying {
+    pub(crate) fn start(
+        inner: &Arc<Inner>,
+        shared: &Arc<SlotShared>,
+        open: &OpenSlot,
+        durable: watch::Sender<LogPoint>,
+        lost: CancellationToken,
+    ) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            shared: Arc::clone(shared),
+            epoch: open.head.epoch,
+            lost,
+            durable,
+            at: LogPoint {
+                segment: open.segment,
+                seq: open.head.next - 1,
+            },
+            stamp: open.head.stamp_end,
+            // A former owner may have ended before it wrote its last row of `heads`.
+            headed: 0,
+            periods: 0,
         }
-        if !apply_group(&inner, &shared, &mut group).await {
-            lost.cancel();
+    }
+
+    /// Applies until the appender hangs up or rows cannot be written.
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Apply>) {
+        let mut period = tokio::time::interval(PERIOD);
+        period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut writing: FuturesOrdered<BoxFuture<'static, Group>> = FuturesOrdered::new();
+        let mut open = true;
+        let mut group = Vec::with_capacity(GROUP_MAX);
+        while open || !writing.is_empty() {
+            tokio::select! {
+                biased;
+                Some(group) = writing.next() => {
+                    if !self.show(group).await {
+                        self.lost.cancel();
+                        return;
+                    }
+                }
+                received = queue.recv_many(&mut group, GROUP_MAX),
+                    if open && writing.len() < GROUPS_MAX =>
+                {
+                    open = received > 0;
+                    if open {
+                        writing.push_back(self.write(std::mem::take(&mut group)));
+                    }
+                }
+                _ = period.tick() => self.tick().await,
+            }
+        }
+        self.checkpoint().await;
+        self.head().await;
+    }
+
+    /// Writes the rows of a group; not awaited before the next group starts.
+    fn write(&self, mut applies: Vec<Apply>) -> BoxFuture<'static, Group> {
+        let landed = applies.iter_mut().filter_map(|apply| apply.landed.as_mut());
+        let mutations: Vec<Mutation> = landed
+            .flat_map(|landed| std::mem::take(&mut landed.mutations))
+            .collect();
+        let (inner, slot) = (Arc::clone(&self.inner), self.shared.slot.0);
+        Box::pin(async move {
+            let written = mutations.is_empty() || write_rows(&inner, slot, mutations).await;
+            Group { applies, written }
+        })
+    }
+
+    /// Shows a group. `false`: its rows could not be written, so nothing after it can be shown.
+    async fn show(&mut self, group: Group) -> bool {
+        for Apply { landed, replies } in group.applies {
+            if !group.written {
+                let slot = self.shared.slot;
+                refuse(replies, &AppendError::SlotLost { slot });
+                continue;
+            }
+            if let Some(Landed {
+                batch, stamp_end, ..
+            }) = landed
+            {
+                (self.at, self.stamp) = (batch.point, stamp_end);
+                self.inner.publish(&self.shared, &batch);
+            }
+            for Reply { done, position } in replies {
+                let _ = done.send(Ok(position));
+            }
+        }
+        if group.written && self.at.seq - self.durable.borrow().seq >= CHECKPOINT_BATCHES {
+            self.checkpoint().await;
+        }
+        group.written
+    }
+
+    async fn tick(&mut self) {
+        self.head().await;
+        self.periods += 1;
+        if self.periods >= CHECKPOINT_PERIODS {
+            self.checkpoint().await;
+        }
+    }
+
+    /// Lets `heads` follow, so that readers elsewhere find what the bus lost.
+    async fn head(&mut self) {
+        if self.at.seq == self.headed {
             return;
         }
-        checkpoint.at = shared.applied_point();
-        if checkpoint.at.seq - checkpoint.done >= CHECKPOINT_BATCHES {
-            checkpoint.write().await;
+        match put_head(&self.inner, self.shared.slot, self.at, self.stamp).await {
+            Ok(()) => self.headed = self.at.seq,
+            Err(error) => tracing::warn!(slot = self.shared.slot.0, %error, "heads did not follow"),
         }
     }
-}
 
-/// Writes a group's rows, then shows it. `false`: the rows could not be written.
-async fn apply_group(inner: &Inner, shared: &SlotShared, group: &mut Vec<Apply>) -> bool {
-    let mutations: Vec<Mutation> = group
-        .iter_mut()
-        .flat_map(|apply| std::mem::take(&mut apply.mutations))
-        .collect();
-    let written = mutations.is_empty() || write_rows(inner, shared, mutations).await;
-    for Apply { batch, replies, .. } in group.drain(..) {
-        if !written {
-            refuse(replies, &AppendError::SlotLost { slot: shared.slot });
-            continue;
+    /// Makes the archives durable, then moves the slot's row; a failure only means more replay.
+    async fn checkpoint(&mut self) {
+        self.periods = 0;
+        if self.at.seq == self.durable.borrow().seq {
+            return;
         }
-        if let Some(batch) = batch {
-            inner.publish(shared, &batch);
-        }
-        for Reply { done, position } in replies {
-            let _ = done.send(Ok(position));
+        match self.move_checkpoint().await {
+            Ok(Outcome::Applied) => {
+                self.durable.send_replace(self.at);
+            }
+            other => {
+                let slot = self.shared.slot.0;
+                tracing::warn!(slot, ?other, "the checkpoint did not move");
+            }
         }
     }
-    written
-}
 
-async fn write_rows(inner: &Inner, shared: &SlotShared, mutations: Vec<Mutation>) -> bool {
-    for attempt in 0..APPLIES_MAX {
-        match inner
-            .store
-            .apply(mutations.clone(), Durability::Buffered)
+    async fn move_checkpoint(&self) -> Result<Outcome, StoreError> {
+        self.inner.store.sync().await?;
+        let LogPoint { segment, seq } = self.at;
+        let statements = &self.inner.statements;
+        statements
+            .checkpoint(self.shared.slot, self.epoch, segment, seq)
             .await
-        {
+    }
+}
+
+async fn write_rows(inner: &Inner, slot: u32, mutations: Vec<Mutation>) -> bool {
+    for attempt in 0..APPLIES_MAX {
+        let applied = inner.store.apply(mutations.clone(), Durability::Buffered);
+        match applied.await {
             Ok(()) => return true,
             Err(error) => {
-                tracing::warn!(slot = shared.slot.0, %error, "applying a batch failed");
+                tracing::warn!(slot, %error, "applying a batch failed");
                 tokio::time::sleep(Duration::from_millis(10 << attempt)).await;
             }
         }
     }
     false
-}
-
-/// How far the archives are known to be on disk.
-struct Checkpoint<'a> {
-    inner: &'a Inner,
-    shared: &'a SlotShared,
-    epoch: i64,
-    at: LogPoint,
-    done: i64,
-}
-
-impl Checkpoint<'_> {
-    /// Makes the archives durable, then moves the slot's row; a failure only means more replay.
-    async fn write(&mut self) {
-        if self.at.seq == self.done {
-            return;
-        }
-        let slot = self.shared.slot;
-        let moved = match self.inner.store.sync().await {
-            Ok(()) => {
-                let LogPoint { segment, seq } = self.at;
-                self.inner
-                    .statements
-                    .checkpoint(slot, self.epoch, segment, seq)
-                    .await
-            }
-            Err(error) => Err(error),
-        };
-        match moved {
-            Ok(Outcome::Applied) => self.done = self.at.seq,
-            other => tracing::warn!(slot = slot.0, ?other, "the checkpoint did not move"),
-        }
-    }
 }

@@ -1,12 +1,16 @@
 //! Durable consumers: each has a cursor per slot that never goes back, sees every entry at least
-//! once and in order, and is idempotent by position.
+//! once and in order, and is idempotent by position. It runs where the slot is served.
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hanse_store::{Outcome, StoreError};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
-use crate::{AppliedBatch, LogPoint, Position, Slot, SlotLogs};
+use crate::{
+    AppliedBatch, LogPoint, Position, ReadError, Slot, read::read_after, slots::Inner, trim,
+};
 
 /// Pause after a consumer failed, before the same batch is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);
@@ -22,98 +26,195 @@ pub trait Consumer: Send + Sync + 'static {
     /// Its name in table `cursors`; never changed.
     fn name(&self) -> &'static str;
 
-    /// Takes a batch; may see it again after a crash.
+    /// Takes a batch; may see it again after a crash, or after the slot changed hands.
     async fn consume(&self, batch: &AppliedBatch) -> Result<(), Self::Error>;
 }
 
-/// Runs a consumer over one slot until the process drains.
-pub(crate) async fn run_consumer<C: Consumer>(logs: SlotLogs, slot: Slot, consumer: Arc<C>) {
-    let soft = logs.tasks().soft().clone();
-    let work = async {
-        loop {
-            if let Err(error) = consume_slot(&logs, slot, consumer.as_ref()).await {
-                tracing::warn!(slot = slot.0, consumer = consumer.name(), %error, "a consumer failed");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-        }
-    };
-    soft.run_until_cancelled(work).await;
+/// A consumer, whatever its errors.
+#[async_trait]
+trait AnyConsumer: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+    async fn consume(&self, batch: &AppliedBatch) -> Result<(), String>;
 }
 
-async fn consume_slot<C: Consumer>(
-    logs: &SlotLogs,
-    slot: Slot,
-    consumer: &C,
-) -> Result<(), StoreError> {
-    let stored = logs.statements().cursor(slot, consumer.name()).await?;
-    let mut cursor = Cursor {
-        logs,
-        slot,
-        consumer: consumer.name(),
-        stored,
-    };
-    let mut at = cursor.point();
-    loop {
-        let batches = logs.read_after(slot, at).await?;
-        if batches.is_empty() {
-            let next = logs.wait_applied(slot, Position::new(at.seq + 1, 0));
-            if tokio::time::timeout(CURSOR_PERIOD, next).await.is_err() {
-                cursor.write(at).await?;
-                logs.wait_applied(slot, Position::new(at.seq + 1, 0)).await;
-            }
-            continue;
-        }
-        for batch in batches {
-            while let Err(error) = consumer.consume(&batch).await {
-                tracing::warn!(slot = slot.0, consumer = consumer.name(), %error, "a batch waits");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
-            at = batch.point;
-        }
-        cursor.write_if_far(at).await?;
+struct Erased<C>(Arc<C>);
+
+#[async_trait]
+impl<C: Consumer> AnyConsumer for Erased<C> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    async fn consume(&self, batch: &AppliedBatch) -> Result<(), String> {
+        self.0.consume(batch).await.map_err(|e| e.to_string())
     }
 }
 
-struct Cursor<'a> {
-    logs: &'a SlotLogs,
-    slot: Slot,
-    consumer: &'static str,
-    stored: Option<(i64, i64)>,
+/// The consumers of this process, which run over each slot that it serves.
+#[derive(Default)]
+pub(crate) struct Consumers {
+    state: Mutex<State>,
 }
 
-impl Cursor<'_> {
+#[derive(Default)]
+struct State {
+    all: Vec<Arc<dyn AnyConsumer>>,
+    /// The slots that are served, each with the token that ends its consumers.
+    served: Vec<(Slot, CancellationToken)>,
+}
+
+impl Consumers {
+    /// Adds a consumer, and starts it over what is served already.
+    pub(crate) fn add<C: Consumer>(&self, inner: &Arc<Inner>, consumer: &Arc<C>) {
+        let consumer: Arc<dyn AnyConsumer> = Arc::new(Erased(Arc::clone(consumer)));
+        let mut state = self.state.lock();
+        for (slot, ended) in &state.served {
+            spawn(inner, *slot, &consumer, ended);
+        }
+        state.all.push(consumer);
+    }
+
+    /// Starts every consumer over a slot, until the token is cancelled.
+    pub(crate) fn serve(&self, inner: &Arc<Inner>, slot: Slot, ended: &CancellationToken) {
+        let mut state = self.state.lock();
+        for consumer in &state.all {
+            spawn(inner, slot, consumer, ended);
+        }
+        state.served.retain(|(_, ended)| !ended.is_cancelled());
+        state.served.push((slot, ended.clone()));
+    }
+
+    /// The oldest segment of the slot that a consumer may still have to read.
+    pub(crate) async fn oldest_segment(
+        &self,
+        inner: &Inner,
+        slot: Slot,
+    ) -> Result<i64, StoreError> {
+        let names = self.names();
+        let cursors = inner.statements.cursors(slot).await?;
+        Ok(trim::oldest(&cursors, &names))
+    }
+
+    fn names(&self) -> Vec<&'static str> {
+        let state = self.state.lock();
+        state.all.iter().map(|consumer| consumer.name()).collect()
+    }
+}
+
+fn spawn(
+    inner: &Arc<Inner>,
+    slot: Slot,
+    consumer: &Arc<dyn AnyConsumer>,
+    ended: &CancellationToken,
+) {
+    let run = run_consumer(Arc::clone(inner), slot, Arc::clone(consumer), ended.clone());
+    inner.tasks.spawn("log-consumer", run);
+}
+
+/// Runs a consumer over one slot for as long as it is served here, or until the process drains.
+async fn run_consumer(
+    inner: Arc<Inner>,
+    slot: Slot,
+    consumer: Arc<dyn AnyConsumer>,
+    ended: CancellationToken,
+) {
+    let soft = inner.tasks.soft().clone();
+    let mut run = Run {
+        inner: &inner,
+        slot,
+        consumer: consumer.as_ref(),
+        stored: None,
+        at: LogPoint::default(),
+    };
+    tokio::select! {
+        biased;
+        () = soft.cancelled() => {}
+        () = ended.cancelled() => {}
+        () = run.until_cut() => {}
+    }
+    // The next owner then need not see it all again.
+    if let Err(error) = run.write_cursor().await {
+        tracing::warn!(slot = slot.0, consumer = run.consumer.name(), %error, "a cursor stays behind");
+    }
+}
+
+/// A consumer at work on one slot.
+struct Run<'a> {
+    inner: &'a Inner,
+    slot: Slot,
+    consumer: &'a dyn AnyConsumer,
+    /// The cursor as stored.
+    stored: Option<LogPoint>,
+    /// The last batch that was consumed.
+    at: LogPoint,
+}
+
+impl Run<'_> {
     /// Batches after which the cursor is written even under load.
     const LAG_BATCHES_MAX: i64 = 256;
 
-    fn point(&self) -> LogPoint {
-        self.stored
-            .map_or(LogPoint::default(), |(segment, position)| LogPoint {
-                segment,
-                seq: Position::from_packed(position).seq(),
-            })
+    async fn until_cut(&mut self) {
+        loop {
+            if let Err(error) = self.consume().await {
+                let (slot, consumer) = (self.slot.0, self.consumer.name());
+                tracing::warn!(slot, consumer, %error, "a consumer failed");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+        }
     }
 
-    async fn write_if_far(&mut self, at: LogPoint) -> Result<(), StoreError> {
-        if at.seq - self.point().seq >= Self::LAG_BATCHES_MAX {
-            self.write(at).await
-        } else {
-            Ok(())
+    /// Consumes from the stored cursor on, until the store fails.
+    async fn consume(&mut self) -> Result<(), ReadError> {
+        let (statements, name) = (&self.inner.statements, self.consumer.name());
+        self.stored = statements.cursor(self.slot, name).await?;
+        self.at = self.stored.unwrap_or_default();
+        loop {
+            let batches = read_after(self.inner, self.slot, self.at).await?;
+            if batches.is_empty() {
+                self.wait().await?;
+                continue;
+            }
+            for batch in batches {
+                self.take(&batch).await;
+            }
+            if self.at.seq - self.stored.unwrap_or_default().seq >= Self::LAG_BATCHES_MAX {
+                self.write_cursor().await?;
+            }
         }
+    }
+
+    async fn take(&mut self, batch: &AppliedBatch) {
+        while let Err(error) = self.consumer.consume(batch).await {
+            let (slot, consumer) = (self.slot.0, self.consumer.name());
+            tracing::warn!(slot, consumer, %error, "a batch waits");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        self.at = batch.point;
+    }
+
+    /// Until there is more; meanwhile the cursor is written.
+    async fn wait(&mut self) -> Result<(), StoreError> {
+        let next = Position::new(self.at.seq + 1, 0);
+        let more = self.inner.wait_applied(self.slot, next);
+        if tokio::time::timeout(CURSOR_PERIOD, more).await.is_err() {
+            self.write_cursor().await?;
+            self.inner.wait_applied(self.slot, next).await;
+        }
+        Ok(())
     }
 
     /// Moves the stored cursor; if another consumer of this name moved it, takes its place.
-    async fn write(&mut self, at: LogPoint) -> Result<(), StoreError> {
-        if at.seq <= self.point().seq {
+    async fn write_cursor(&mut self) -> Result<(), StoreError> {
+        if self.at.seq <= self.stored.unwrap_or_default().seq {
             return Ok(());
         }
-        let to = (at.segment, Position::end_of(at.seq).packed());
-        let statements = self.logs.statements();
+        let (statements, name) = (&self.inner.statements, self.consumer.name());
         let moved = statements
-            .move_cursor(self.slot, self.consumer, self.stored, to)
+            .move_cursor(self.slot, name, self.stored, self.at)
             .await?;
         self.stored = match moved {
-            Outcome::Applied => Some(to),
-            Outcome::Refused { .. } => statements.cursor(self.slot, self.consumer).await?,
+            Outcome::Applied => Some(self.at),
+            Outcome::Refused { .. } => statements.cursor(self.slot, name).await?,
         };
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hanse_store::StoreError;
 
-use crate::Slot;
+use crate::{LogPoint, Slot};
 
 /// Why entries were not appended, or why it is not known.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,19 +38,29 @@ pub enum AppendError {
     Store(#[source] Arc<StoreError>),
 }
 
-/// Why a slot's log could not be opened.
+/// Why a slot could not be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] StoreError),
-    /// Others keep taking the slot.
-    #[error("slot {slot} was taken by another owner {attempts} times in a row")]
+    /// The slot's row is not as it was observed, or a newer owner took the log.
+    #[error("slot {slot} was taken by another owner")]
     Contended {
         /// The slot.
         slot: Slot,
-        /// How often it was tried.
-        attempts: usize,
+    },
+    /// This process serves the slot already, or is about to, or still ends doing so.
+    #[error("slot {slot} is served here already")]
+    Busy {
+        /// The slot.
+        slot: Slot,
+    },
+    /// The process drains, or the task that was taking the slot is gone.
+    #[error("slot {slot} was not opened: the process ends")]
+    Ending {
+        /// The slot.
+        slot: Slot,
     },
     /// A row of the log does not read back.
     #[error("slot {slot}, batch {seq}: {reason}")]
@@ -61,5 +71,27 @@ pub enum OpenError {
         seq: i64,
         /// What is wrong.
         reason: String,
+    },
+}
+
+/// Why a reader did not get the next batches.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The batches are applied, but the store does not show them yet: to be tried again.
+    #[error("slot {slot} does not show yet what is applied")]
+    NotYet {
+        /// The slot.
+        slot: Slot,
+    },
+    /// The next batches were trimmed: what they changed is to be read from the archives.
+    #[error("slot {slot} was trimmed up to batch {}", first.seq)]
+    Trimmed {
+        /// The slot.
+        slot: Slot,
+        /// The first batch that is left.
+        first: LogPoint,
     },
 }

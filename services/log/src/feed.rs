@@ -4,16 +4,15 @@
 //! the log. [`Follower`] does that and hands out each batch once, in order.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
 use hanse_proto::log::Entry;
-use hanse_store::StoreError;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::{Position, Slot, SlotLogs};
+use crate::{Position, ReadError, Slot, SlotLogs};
 
 /// A batch that is in the log and in the archives.
 #[derive(Debug)]
@@ -95,10 +94,10 @@ impl Recent {
 /// What the bus carries.
 #[derive(Clone, Debug)]
 pub(crate) enum Shown {
-    /// A batch that was applied here.
+    /// A batch that was applied, here or elsewhere.
     Batch(Arc<AppliedBatch>),
-    /// The slot was taken again: another owner may have applied batches that were never on the bus.
-    Reopened(Slot),
+    /// The slot is applied further than the bus showed.
+    Ahead(Slot),
 }
 
 /// Follows every slot live, from where each stands at the start: each batch once, in its slot's
@@ -107,7 +106,7 @@ pub(crate) enum Shown {
 pub struct Follower {
     logs: SlotLogs,
     live: broadcast::Receiver<Shown>,
-    seen: HashMap<Slot, LogPoint>,
+    seen: BTreeMap<Slot, LogPoint>,
     ready: VecDeque<Arc<AppliedBatch>>,
     /// Slots of which the log holds more than the bus gave us; each is read until nothing is left.
     behind: BTreeSet<Slot>,
@@ -138,8 +137,8 @@ impl Follower {
     }
 
     /// The next batch; `None` when the process ends. Cancel-safe, and after an error it goes on
-    /// where it was.
-    pub async fn next(&mut self) -> Result<Option<Arc<AppliedBatch>>, StoreError> {
+    /// where it was; after [`ReadError::Trimmed`], with the first batch that is left.
+    pub async fn next(&mut self) -> Result<Option<Arc<AppliedBatch>>, ReadError> {
         loop {
             if let Some(batch) = self.ready.pop_front() {
                 self.seen.insert(batch.slot, batch.point);
@@ -151,7 +150,7 @@ impl Follower {
             }
             match self.live.recv().await {
                 Ok(Shown::Batch(batch)) => self.take(batch),
-                Ok(Shown::Reopened(slot)) => {
+                Ok(Shown::Ahead(slot)) => {
                     self.behind.insert(slot);
                 }
                 Err(broadcast::error::RecvError::Lagged(missed)) => self.lagged(missed),
@@ -175,9 +174,17 @@ impl Follower {
     }
 
     /// Reads a page; the slot is behind until a page is empty.
-    async fn catch_up(&mut self, slot: Slot) -> Result<(), StoreError> {
+    async fn catch_up(&mut self, slot: Slot) -> Result<(), ReadError> {
         let seen = self.seen.get(&slot).copied().unwrap_or_default();
-        let batches = self.logs.read_after(slot, seen).await?;
+        let read = self.logs.read_after(slot, seen).await;
+        if let Err(ReadError::Trimmed { first, .. }) = &read {
+            let before = LogPoint {
+                seq: first.seq - 1,
+                ..*first
+            };
+            self.seen.insert(slot, before);
+        }
+        let batches = read?;
         if batches.is_empty() {
             self.behind.remove(&slot);
         }

@@ -1,13 +1,8 @@
-//! The slots of this process, and the handle through which everybody writes and follows them.
+//! The handle through which everybody writes and follows the slots.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-};
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream};
 use hanse_proto::log::Entry;
 use hanse_runtime::{Clock, Random, Tasks};
 use hanse_store::{Store, StoreError};
@@ -16,23 +11,27 @@ use prost::Message;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use crate::{
-    AppendError, AppliedBatch, Applier, Consumer, Follower, LogPoint, OpenError, Position, Slot,
-    SlotMap,
-    consumer::run_consumer,
-    feed::{Recent, Shown},
-    open::decode,
+    AppendError, AppliedBatch, Applier, ClusterParts, Consumer, Follower, LogPoint, OpenError,
+    Position, ReadError, Slot, SlotMap, SlotOwner,
+    appender::{BATCH_BYTES_MAX, SEGMENT_BYTES_MAX},
+    consumer::Consumers,
+    heads,
+    read::read_after,
     relay::Relayer,
+    serving::Serving,
+    slots::{Inner, Phase, SlotShared, Submission},
     statements::Statements,
     tables,
-    writer::{BATCH_BYTES_MAX, SEGMENT_BYTES_MAX, Submission, Writer},
 };
 
-/// Submissions that may wait for one slot.
-const QUEUE_LEN_MAX: usize = 2_048;
 /// Batches that a live subscriber may be behind before it reads the log instead.
 const LIVE_LEN_MAX: usize = 2_048;
-/// Batches read from the log at once.
-const READ_BATCHES: usize = 32;
+/// Slots that are taken at once.
+const OPENING_AT_ONCE: usize = 32;
+/// How often a slot is tried at the start against others that take it, too.
+const OPENINGS_MAX: u32 = 8;
+/// Pause before a lost slot is taken again.
+const REOPEN_PAUSE: Duration = Duration::from_millis(500);
 
 /// What the logs are built from.
 pub struct LogParts {
@@ -48,78 +47,17 @@ pub struct LogParts {
     pub tasks: Tasks,
     /// Which keys belong to which slot.
     pub map: SlotMap,
-    /// This process, as it stands in the slots' rows.
+    /// This process, as it stands in the slots' rows. Never used again by another.
     pub owner: String,
+    /// A segment is succeeded when its bodies exceed this; see [`LogParts::SEGMENT_BYTES_MAX`].
+    pub segment_bytes_max: usize,
+    /// The other processes, if there are any.
+    pub cluster: Option<ClusterParts>,
 }
 
-pub(crate) struct Inner {
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) statements: Statements,
-    pub(crate) applier: Arc<dyn Applier>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) random: Arc<dyn Random>,
-    pub(crate) tasks: Tasks,
-    pub(crate) map: SlotMap,
-    pub(crate) owner: String,
-    pub(crate) segment_bytes_max: usize,
-    slots: Vec<Arc<SlotShared>>,
-    live: Mutex<Option<broadcast::Sender<Shown>>>,
-}
-
-/// What a slot's task shares with everybody else.
-pub(crate) struct SlotShared {
-    pub(crate) slot: Slot,
-    queue: mpsc::Sender<Submission>,
-    serving: AtomicBool,
-    generation: AtomicU64,
-    applied: watch::Sender<LogPoint>,
-    recent: Recent,
-}
-
-impl SlotShared {
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// Voids everything that was decided on this slot's memory so far.
-    pub(crate) fn next_generation(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn start_serving(&self, point: LogPoint) {
-        self.next_generation();
-        self.applied.send_replace(point);
-        self.serving.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn stop_serving(&self) {
-        self.serving.store(false, Ordering::Release);
-        self.next_generation();
-    }
-
-    pub(crate) fn applied_point(&self) -> LogPoint {
-        *self.applied.borrow()
-    }
-}
-
-impl Inner {
-    /// Shows a batch: advances `applied`, then tells who listens. In that order (law 4).
-    pub(crate) fn publish(&self, shared: &SlotShared, batch: &Arc<AppliedBatch>) {
-        let before = shared.applied_point();
-        if batch.point.seq <= before.seq {
-            return;
-        }
-        shared.recent.push(Arc::clone(batch));
-        shared.applied.send_replace(batch.point);
-        self.tell(Shown::Batch(Arc::clone(batch)));
-    }
-
-    /// Tells the followers; after `applied` has advanced.
-    pub(crate) fn tell(&self, shown: Shown) {
-        if let Some(live) = self.live.lock().as_ref() {
-            let _ = live.send(shown);
-        }
-    }
+impl LogParts {
+    /// What a segment holds unless a test wants smaller ones.
+    pub const SEGMENT_BYTES_MAX: usize = SEGMENT_BYTES_MAX;
 }
 
 /// What a decision in memory was based on; void after the slot changed hands or refused a write.
@@ -143,7 +81,7 @@ impl Ticket {
     }
 }
 
-/// The slot logs that this process owns. Clones are the same logs.
+/// The slot logs as this process serves and sees them. Clones are the same logs.
 #[derive(Clone)]
 pub struct SlotLogs {
     inner: Arc<Inner>,
@@ -158,26 +96,17 @@ impl fmt::Debug for SlotLogs {
 }
 
 impl SlotLogs {
-    /// Creates the tables, takes every slot, replays what the archives lack, and serves.
-    pub async fn open(parts: LogParts) -> Result<Self, OpenError> {
-        Self::open_with_segments(parts, SEGMENT_BYTES_MAX).await
-    }
-
-    /// The same, with segments that are succeeded when their bodies exceed `segment_bytes_max`
-    /// instead of [`SEGMENT_BYTES_MAX`].
-    pub async fn open_with_segments(
-        parts: LogParts,
-        segment_bytes_max: usize,
-    ) -> Result<Self, OpenError> {
+    /// Creates the tables and looks where each slot stands. Serves nothing yet.
+    pub async fn start(parts: LogParts) -> Result<Self, StoreError> {
         let mut all = vec![
             &tables::LOG,
             &tables::SLOTS,
             &tables::CURSORS,
             &tables::RELAYED,
+            &tables::HEADS,
         ];
         all.extend(parts.applier.tables());
         parts.store.create_tables(&all).await?;
-        let (slots, queues): (Vec<_>, Vec<_>) = parts.map.slots().map(slot_shared).unzip();
         let inner = Arc::new(Inner {
             statements: Statements::new(Arc::clone(&parts.store)),
             store: parts.store,
@@ -185,53 +114,136 @@ impl SlotLogs {
             clock: parts.clock,
             random: parts.random,
             tasks: parts.tasks,
+            slots: parts.map.slots().map(SlotShared::new).collect(),
             map: parts.map,
             owner: parts.owner,
-            segment_bytes_max,
-            slots,
+            segment_bytes_max: parts.segment_bytes_max,
+            cluster: parts.cluster,
+            consumers: Consumers::default(),
             live: Mutex::new(Some(broadcast::channel(LIVE_LEN_MAX).0)),
+            changes: watch::Sender::new(0),
         });
+        heads::poll_heads(&inner).await?;
+        heads::watch_others(&inner);
         let logs = Self { inner };
-        logs.start_writers(queues).await?;
-        logs.run_consumer(&Arc::new(Relayer::new(logs.clone())));
+        logs.run_consumer(&Relayer::new(&logs.inner));
         Ok(logs)
     }
 
-    async fn start_writers(
-        &self,
-        queues: Vec<mpsc::Receiver<Submission>>,
-    ) -> Result<(), OpenError> {
-        let mut opening = Vec::new();
-        for (shared, queue) in self.inner.slots.iter().zip(queues) {
-            let (opened, waiting) = oneshot::channel();
-            let (inner, shared) = (Arc::clone(&self.inner), Arc::clone(shared));
-            let slot = shared.slot;
-            let writer = Writer {
-                inner,
-                shared,
-                queue,
-                held: None,
-                opened: Some(opened),
-            };
-            self.inner.tasks.spawn("slot-writer", writer.run());
-            opening.push((slot, waiting));
+    /// The same for a process that is alone: takes every slot, from whomever, serves them, and
+    /// takes again what it loses.
+    pub async fn open(parts: LogParts) -> Result<Self, OpenError> {
+        let logs = Self::start(parts).await?;
+        let slots: Vec<_> = logs.inner.map.slots().collect();
+        let mut opening = stream::iter(slots)
+            .map(|slot| logs.open_slot(slot))
+            .buffered(OPENING_AT_ONCE);
+        while let Some(opened) = opening.next().await {
+            opened?;
         }
-        for (slot, waiting) in opening {
-            waiting
-                .await
-                .unwrap_or(Err(OpenError::Contended { slot, attempts: 0 }))?;
+        drop(opening);
+        for shared in &logs.inner.slots {
+            let keep = logs.clone().keep(Arc::clone(shared));
+            logs.inner.tasks.spawn("slot-keep", keep);
         }
-        Ok(())
+        Ok(logs)
     }
 
-    /// Runs a durable consumer over every slot, until the process drains.
-    pub fn run_consumer<C: Consumer>(&self, consumer: &Arc<C>) {
-        for slot in self.inner.map.slots() {
-            let (logs, consumer) = (self.clone(), Arc::clone(consumer));
-            self.inner
-                .tasks
-                .spawn("log-consumer", run_consumer(logs, slot, consumer));
+    async fn open_slot(&self, slot: Slot) -> Result<(), OpenError> {
+        for _ in 1..OPENINGS_MAX {
+            match self.reserve(slot).await {
+                Err(OpenError::Contended { .. }) => {}
+                decided => return decided,
+            }
         }
+        self.reserve(slot).await
+    }
+
+    async fn reserve(&self, slot: Slot) -> Result<(), OpenError> {
+        let observed = self.owner(slot).await?;
+        self.serve(slot, &observed).await
+    }
+
+    /// Takes a slot again whenever it is lost.
+    async fn keep(self, shared: Arc<SlotShared>) {
+        let soft = self.inner.tasks.soft().clone();
+        let mut phase = shared.phase.subscribe();
+        let keep = async {
+            while phase.wait_for(|phase| *phase == Phase::Idle).await.is_ok() {
+                tokio::time::sleep(REOPEN_PAUSE).await;
+                if let Err(error) = self.reserve(shared.slot).await {
+                    tracing::error!(slot = shared.slot.0, %error, "cannot open the slot");
+                }
+            }
+        };
+        soft.run_until_cancelled(keep).await;
+    }
+
+    /// Who stands in a slot's row; creates the row if there is none.
+    pub async fn owner(&self, slot: Slot) -> Result<SlotOwner, StoreError> {
+        let statements = &self.inner.statements;
+        if let Some(row) = statements.slot_row(slot).await? {
+            return Ok(SlotOwner {
+                owner: row.owner,
+                epoch: row.epoch,
+            });
+        }
+        let version = self.inner.map.version();
+        statements.create_slot_row(slot, version).await?;
+        Ok(SlotOwner::default())
+    }
+
+    /// Takes a slot over, if its row is as observed, replays what the archives lack, and serves it
+    /// until it is released or lost. Whether the owner in the row still lives is for the caller to
+    /// judge; if it does, the store fences it off.
+    pub async fn serve(&self, slot: Slot, observed: &SlotOwner) -> Result<(), OpenError> {
+        let shared = self.inner.slot(slot).ok_or(OpenError::Ending { slot })?;
+        if self.inner.tasks.soft().is_cancelled() {
+            return Err(OpenError::Ending { slot });
+        }
+        if !shared.begin() {
+            return Err(OpenError::Busy { slot });
+        }
+        let (opened, waiting) = oneshot::channel();
+        let serving = Serving {
+            inner: Arc::clone(&self.inner),
+            shared: Arc::clone(shared),
+        };
+        let run = serving.run(observed.clone(), opened);
+        self.inner.tasks.spawn("slot-serve", run);
+        waiting.await.unwrap_or(Err(OpenError::Ending { slot }))
+    }
+
+    /// Gives a slot up in order: takes nothing more, appends and applies what waits, moves the
+    /// checkpoint, and enters the successor into the slot's row (empty: whoever wants it). Returns
+    /// when the slot is no longer served here.
+    pub async fn release(&self, slot: Slot, successor: &str) {
+        let Some(shared) = self.inner.slot(slot) else {
+            return;
+        };
+        let mut phase = shared.phase.subscribe();
+        let opened = |phase: &Phase| *phase != Phase::Opening;
+        let _ = phase.wait_for(opened).await;
+        successor.clone_into(&mut shared.successor.lock());
+        shared.stop_taking();
+        let _ = phase.wait_for(|phase| *phase == Phase::Idle).await;
+    }
+
+    /// The slots that are served here.
+    pub fn served(&self) -> Vec<Slot> {
+        let served = self.inner.slots.iter().filter(|shared| shared.is_served());
+        served.map(|shared| shared.slot).collect()
+    }
+
+    /// Changes whenever a slot begins or ends to be served here.
+    pub fn served_changes(&self) -> watch::Receiver<u64> {
+        self.inner.changes.subscribe()
+    }
+
+    /// Runs a durable consumer over every slot that is served here, now or later, until the process
+    /// drains.
+    pub fn run_consumer<C: Consumer>(&self, consumer: &Arc<C>) {
+        self.inner.consumers.add(&self.inner, consumer);
     }
 
     /// Which keys belong to which slot.
@@ -246,7 +258,8 @@ impl SlotLogs {
 
     /// To be taken before a decision's memory is loaded, and handed in with what was decided.
     pub fn basis(&self, slot: Slot) -> Result<Basis, AppendError> {
-        let shared = self.shared(slot)?;
+        let shared = self.inner.slot(slot).filter(|shared| shared.is_served());
+        let shared = shared.ok_or(AppendError::SlotLost { slot })?;
         Ok(Basis(shared.generation()))
     }
 
@@ -260,14 +273,16 @@ impl SlotLogs {
         basis: Option<Basis>,
         entries: Vec<Entry>,
     ) -> Result<Ticket, AppendError> {
-        let bytes: usize = entries.iter().map(|entry| entry.encoded_len() + 8).sum();
+        let bytes: usize = entries.iter().map(entry_bytes).sum();
         if bytes > BATCH_BYTES_MAX {
             return Err(AppendError::TooLarge {
                 bytes,
                 bytes_max: BATCH_BYTES_MAX,
             });
         }
-        let shared = self.shared(slot)?;
+        let queue = self.inner.slot(slot).and_then(|shared| shared.queue());
+        let queue = queue.filter(|_| self.inner.lease_is_held());
+        let queue = queue.ok_or(AppendError::SlotLost { slot })?;
         let (done, waiting) = oneshot::channel();
         let generation = basis.map(|basis| basis.0);
         let submission = Submission {
@@ -276,7 +291,7 @@ impl SlotLogs {
             bytes,
             done,
         };
-        match shared.queue.try_send(submission) {
+        match queue.try_send(submission) {
             Ok(()) => Ok(Ticket {
                 slot,
                 done: waiting,
@@ -300,17 +315,14 @@ impl SlotLogs {
 
     /// The position up to which a slot may be shown.
     pub fn applied(&self, slot: Slot) -> Position {
-        Position::end_of(self.applied_point(slot).seq)
+        let shared = self.inner.slot(slot);
+        let point = shared.map(|shared| shared.applied_point());
+        Position::end_of(point.unwrap_or_default().seq)
     }
 
     /// Returns when the slot is applied up to the position. Cancel-safe.
     pub async fn wait_applied(&self, slot: Slot, position: Position) {
-        if let Some(shared) = self.inner.slots.get(slot.0 as usize) {
-            let mut applied = shared.applied.subscribe();
-            let _ = applied
-                .wait_for(|point| Position::end_of(point.seq) >= position)
-                .await;
-        }
+        self.inner.wait_applied(slot, position).await;
     }
 
     /// Follows every slot from here on.
@@ -332,96 +344,30 @@ impl SlotLogs {
         self.inner.live.lock().take();
     }
 
-    /// Applied batches after a point, at least one page of them if there are any.
+    /// Applied batches after a point, without a gap, at least one page of them if there are any.
     pub async fn read_after(
         &self,
         slot: Slot,
         after: LogPoint,
-    ) -> Result<Vec<Arc<AppliedBatch>>, StoreError> {
-        let Some(shared) = self.inner.slots.get(slot.0 as usize) else {
-            return Ok(Vec::new());
-        };
-        let applied = shared.applied_point();
-        if after.seq >= applied.seq {
-            return Ok(Vec::new());
-        }
-        if let Some(batches) = shared.recent.after(after.seq, applied.seq) {
-            return Ok(batches);
-        }
-        self.read_stored(slot, after, applied).await
-    }
-
-    async fn read_stored(
-        &self,
-        slot: Slot,
-        after: LogPoint,
-        applied: LogPoint,
-    ) -> Result<Vec<Arc<AppliedBatch>>, StoreError> {
-        for segment in after.segment..=applied.segment {
-            let stored = self
-                .inner
-                .statements
-                .batches_after(slot, segment, after.seq, READ_BATCHES)
-                .await?;
-            let shown = stored.iter().take_while(|batch| batch.seq <= applied.seq);
-            let batches = shown.map(|batch| {
-                let entries = decode(batch).map_err(|reason| StoreError::Corrupt {
-                    table: tables::LOG.name,
-                    reason,
-                })?;
-                let point = LogPoint {
-                    segment,
-                    seq: batch.seq,
-                };
-                Ok(Arc::new(AppliedBatch {
-                    slot,
-                    epoch: 0,
-                    point,
-                    entries,
-                }))
-            });
-            let batches: Vec<_> = batches.collect::<Result<_, StoreError>>()?;
-            if !batches.is_empty() {
-                return Ok(batches);
-            }
-        }
-        Ok(Vec::new())
+    ) -> Result<Vec<Arc<AppliedBatch>>, ReadError> {
+        read_after(&self.inner, slot, after).await
     }
 
     pub(crate) fn applied_point(&self, slot: Slot) -> LogPoint {
-        self.inner
-            .slots
-            .get(slot.0 as usize)
-            .map(|s| s.applied_point())
-            .unwrap_or_default()
+        let shared = self.inner.slot(slot);
+        shared.map(|s| s.applied_point()).unwrap_or_default()
     }
 
-    pub(crate) fn statements(&self) -> &Statements {
-        &self.inner.statements
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
     }
 
-    pub(crate) fn tasks(&self) -> &Tasks {
-        &self.inner.tasks
-    }
-
-    fn shared(&self, slot: Slot) -> Result<&SlotShared, AppendError> {
-        let shared = self.inner.slots.get(slot.0 as usize);
-        shared
-            .filter(|shared| shared.serving.load(Ordering::Acquire))
-            .map(AsRef::as_ref)
-            .ok_or(AppendError::SlotLost { slot })
+    pub(crate) fn cluster(&self) -> Option<&ClusterParts> {
+        self.inner.cluster.as_ref()
     }
 }
 
-fn slot_shared(slot: Slot) -> (Arc<SlotShared>, mpsc::Receiver<Submission>) {
-    let (queue, waiting) = mpsc::channel(QUEUE_LEN_MAX);
-    let shared = SlotShared {
-        slot,
-        queue,
-        serving: AtomicBool::new(false),
-        generation: AtomicU64::new(0),
-        applied: watch::channel(LogPoint::default()).0,
-        recent: Recent::default(),
-    };
-    (Arc::new(shared), waiting)
+/// The bytes of an entry that count towards a batch's.
+pub(crate) fn entry_bytes(entry: &Entry) -> usize {
+    entry.encoded_len() + 8
 }

@@ -54,9 +54,9 @@ impl Rows {
             .push(Mutation::Delete(StampedDelete { table, key, stamp }));
     }
 
-    /// The last stamp used.
+    /// The last stamp of the batch: one beyond the last that a row uses, for its row in `heads`.
     pub(crate) fn stamp_end(&self) -> Stamp {
-        self.next_stamp - 1
+        self.next_stamp
     }
 
     pub(crate) fn into_mutations(self) -> Vec<Mutation> {

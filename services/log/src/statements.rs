@@ -8,10 +8,12 @@ use hanse_store::{
     Store, StoreError, Value,
 };
 
-use crate::{
-    Slot,
-    tables::{CURSORS, LOG, SLOTS},
-};
+use crate::{Slot, tables::LOG};
+
+mod cursors;
+mod slot_rows;
+
+pub(crate) use slot_rows::SlotRow;
 
 /// The head of a segment: the static columns of its partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,16 @@ pub(crate) struct Head {
     pub(crate) next: i64,
     pub(crate) stamp_end: i64,
     pub(crate) sealed: Option<i64>,
+    /// Of the bodies in the segment.
+    pub(crate) bytes: i64,
+}
+
+impl Head {
+    /// Whether this successor's head goes on where a segment's head stands.
+    pub(crate) fn continues(&self, before: &Self) -> bool {
+        let place = |head: &Self| (head.epoch, head.next, head.stamp_end);
+        place(self) == place(before)
+    }
 }
 
 /// A batch at its place.
@@ -33,6 +45,8 @@ pub(crate) struct Proposal {
     pub(crate) batch_id: Bytes,
     pub(crate) stamp_start: i64,
     pub(crate) stamp_end: i64,
+    /// Of the bodies in the segment, this one included.
+    pub(crate) segment_bytes: i64,
     pub(crate) body: Bytes,
 }
 
@@ -43,14 +57,6 @@ pub(crate) struct StoredBatch {
     pub(crate) batch_id: Bytes,
     pub(crate) stamp_start: i64,
     pub(crate) body: Bytes,
-}
-
-/// A slot's row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SlotRow {
-    pub(crate) epoch: i64,
-    pub(crate) segment: i64,
-    pub(crate) checkpoint: i64,
 }
 
 /// The log's statements over a store.
@@ -113,6 +119,7 @@ impl Statements {
             next,
             stamp_end,
             sealed: bigint(&row, true, 4),
+            bytes: bigint(&row, true, 5).unwrap_or_default(),
         }))
     }
 
@@ -127,6 +134,7 @@ impl Statements {
             ("epoch", head.epoch.into()),
             ("next", head.next.into()),
             ("stamp_end", head.stamp_end.into()),
+            ("bytes", 0.into()),
         ];
         self.one_step(
             slot,
@@ -136,16 +144,17 @@ impl Statements {
         .await
     }
 
-    /// Takes a segment over: raises its epoch by one.
+    /// Takes a segment over: raises its epoch.
     pub(crate) async fn take_over(
         &self,
         slot: Slot,
         segment: i64,
+        from_epoch: i64,
         epoch: i64,
     ) -> Result<Outcome, StoreError> {
         let step = ConditionalStep::UpdateStatics {
-            set: vec![("epoch", (epoch + 1).into())],
-            conditions: vec![("epoch", epoch.into())],
+            set: vec![("epoch", epoch.into())],
+            conditions: vec![("epoch", from_epoch.into())],
         };
         self.one_step(slot, segment, step).await
     }
@@ -157,6 +166,7 @@ impl Statements {
                 ("next", (proposal.seq + 1).into()),
                 ("stamp_end", proposal.stamp_end.into()),
                 ("batch_id", proposal.batch_id.clone().into()),
+                ("bytes", proposal.segment_bytes.into()),
             ],
             conditions: vec![
                 ("epoch", proposal.epoch.into()),
@@ -213,6 +223,20 @@ impl Statements {
         self.one_step(slot, segment, step).await
     }
 
+    /// Takes a sealed segment out of the log.
+    pub(crate) async fn trim(&self, slot: Slot, segment: i64) -> Result<Outcome, StoreError> {
+        let head = ConditionalStep::DeleteStatics {
+            conditions: vec![("sealed", (segment + 1).into())],
+        };
+        self.store
+            .conditional(ConditionalBatch {
+                table: &LOG,
+                partition: partition(slot, segment),
+                steps: vec![head, ConditionalStep::DeleteRows],
+            })
+            .await
+    }
+
     /// The batch at a sequence number, read serially: settles whose it is.
     pub(crate) async fn batch(
         &self,
@@ -249,105 +273,6 @@ impl Statements {
             .collect()
     }
 
-    /// A slot's row, read serially.
-    pub(crate) async fn slot_row(&self, slot: Slot) -> Result<Option<SlotRow>, StoreError> {
-        let key = Key::partition(vec![i64::from(slot.0).into()]);
-        let row = self.store.get(&SLOTS, &key, Consistency::Serial).await?;
-        Ok(row.map(|row| SlotRow {
-            epoch: bigint(&row, false, 0).unwrap_or_default(),
-            segment: bigint(&row, false, 2).unwrap_or_default(),
-            checkpoint: bigint(&row, false, 3).unwrap_or_default(),
-        }))
-    }
-
-    /// Creates a slot's row, if there is none.
-    pub(crate) async fn create_slot_row(&self, slot: Slot, map: u32) -> Result<(), StoreError> {
-        let set = vec![
-            ("epoch", 0.into()),
-            ("segment", 0.into()),
-            ("checkpoint", 0.into()),
-            ("map_version", i64::from(map).into()),
-        ];
-        let step = ConditionalStep::InsertIfNotExists {
-            clustering: Vec::new(),
-            set,
-        };
-        self.slot_step(slot, step).await.map(drop)
-    }
-
-    /// Enters a new owner's epoch and name into the slot's row.
-    pub(crate) async fn enter_owner(
-        &self,
-        slot: Slot,
-        from_epoch: i64,
-        epoch: i64,
-        owner: &str,
-    ) -> Result<Outcome, StoreError> {
-        let step = ConditionalStep::Update {
-            clustering: Vec::new(),
-            set: vec![("epoch", epoch.into()), ("owner", owner.into())],
-            conditions: vec![("epoch", from_epoch.into())],
-        };
-        self.slot_step(slot, step).await
-    }
-
-    /// Moves the checkpoint, as long as the epoch is ours.
-    pub(crate) async fn checkpoint(
-        &self,
-        slot: Slot,
-        epoch: i64,
-        segment: i64,
-        seq: i64,
-    ) -> Result<Outcome, StoreError> {
-        let step = ConditionalStep::Update {
-            clustering: Vec::new(),
-            set: vec![("segment", segment.into()), ("checkpoint", seq.into())],
-            conditions: vec![("epoch", epoch.into())],
-        };
-        self.slot_step(slot, step).await
-    }
-
-    /// A consumer's cursor: segment and packed position.
-    pub(crate) async fn cursor(
-        &self,
-        slot: Slot,
-        consumer: &str,
-    ) -> Result<Option<(i64, i64)>, StoreError> {
-        let key = Key::new(vec![i64::from(slot.0).into()], vec![consumer.into()]);
-        let row = self.store.get(&CURSORS, &key, Consistency::Serial).await?;
-        Ok(row.and_then(|row| Some((bigint(&row, false, 0)?, bigint(&row, false, 1)?))))
-    }
-
-    /// Moves a consumer's cursor from where the caller believes it to be.
-    pub(crate) async fn move_cursor(
-        &self,
-        slot: Slot,
-        consumer: &str,
-        from: Option<(i64, i64)>,
-        to: (i64, i64),
-    ) -> Result<Outcome, StoreError> {
-        let clustering = vec![consumer.into()];
-        let set = vec![("segment", to.0.into()), ("position", to.1.into())];
-        let step = match from {
-            None => ConditionalStep::InsertIfNotExists { clustering, set },
-            Some((_, position)) => {
-                let conditions = vec![("position", position.into())];
-                ConditionalStep::Update {
-                    clustering,
-                    set,
-                    conditions,
-                }
-            }
-        };
-        let partition = vec![i64::from(slot.0).into()];
-        let batch = ConditionalBatch {
-            table: &CURSORS,
-            partition,
-            steps: vec![step],
-        };
-        self.store.conditional(batch).await
-    }
-
     async fn one_step(
         &self,
         slot: Slot,
@@ -362,15 +287,5 @@ impl Statements {
                 steps: vec![step],
             })
             .await
-    }
-
-    async fn slot_step(&self, slot: Slot, step: ConditionalStep) -> Result<Outcome, StoreError> {
-        let partition = vec![i64::from(slot.0).into()];
-        let batch = ConditionalBatch {
-            table: &SLOTS,
-            partition,
-            steps: vec![step],
-        };
-        self.store.conditional(batch).await
     }
 }

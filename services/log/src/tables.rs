@@ -14,6 +14,8 @@ pub static LOG: Table = Table {
         Column::bigint("stamp_end"),
         Column::blob("batch_id"),
         Column::bigint("sealed"),
+        // Of the bodies in the segment.
+        Column::bigint("bytes"),
     ],
     values: &[
         Column::blob("batch"),
@@ -37,6 +39,8 @@ pub static SLOTS: Table = Table {
         Column::bigint("checkpoint"),
         Column::bigint("map_version"),
         Column::text("lineage"),
+        // Segments below are gone.
+        Column::bigint("trimmed"),
     ],
 };
 
@@ -57,5 +61,17 @@ pub static RELAYED: Table = Table {
     partition: &[Column::bigint("slot")],
     clustering: &[Column::bigint("source")],
     statics: &[],
-    values: &[Column::bigint("position")],
+    // Where one entry's effects fill several batches, they are counted.
+    values: &[Column::bigint("position"), Column::bigint("part")],
+};
+
+/// Up to where each slot is applied, as readers poll it: at most a second behind, and never ahead.
+/// Derived; the stamp is the batch's.
+pub static HEADS: Table = Table {
+    name: "heads",
+    kind: Kind::Stamped,
+    partition: &[Column::bigint("shard")],
+    clustering: &[Column::bigint("slot")],
+    statics: &[],
+    values: &[Column::bigint("segment"), Column::bigint("applied")],
 };

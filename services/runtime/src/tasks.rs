@@ -67,10 +67,11 @@ impl Tasks {
         let hard = self.hard.clone();
         self.tracker.spawn(async move {
             let caught = AssertUnwindSafe(future).catch_unwind();
-            match hard.run_until_cancelled(caught).await {
-                None => Err(TaskLost::Cut { task: name }),
-                Some(Ok(output)) => Ok(output),
-                Some(Err(panic)) => Err(report_panic(name, panic.as_ref())),
+            // Biased: what is cut must not run on because something else woke it, too.
+            tokio::select! {
+                biased;
+                () = hard.cancelled() => Err(TaskLost::Cut { task: name }),
+                ended = caught => ended.map_err(|panic| report_panic(name, panic.as_ref())),
             }
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use hanse_log::{Follower, SlotLogs};
+use hanse_log::{Follower, ReadError, SlotLogs};
 use hanse_room::{RoomReader, Typing};
 use hanse_runtime::{Clock, Tasks};
 use hanse_user::Users;
@@ -181,6 +181,12 @@ async fn follow(inner: Arc<Inner>, mut follower: Follower) {
                 }
             }
             Ok(None) => return,
+            // Stopped for so long that the log went on without us: what this memory holds of its
+            // users is not to be mended. The process ends, and begins with an empty one.
+            Err(error @ ReadError::Trimmed { .. }) => {
+                tracing::error!(%error, "the follower came too late");
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, "following the log failed");
                 tokio::time::sleep(SWEEP_PERIOD).await;

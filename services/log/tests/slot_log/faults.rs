@@ -18,11 +18,13 @@ use tokio::sync::Semaphore;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
     Append,
+    TakeOver,
     Seal,
-    EnterOwner,
+    Claim,
     Checkpoint,
     Cursor,
     Rows,
+    Head,
     Other,
 }
 
@@ -103,7 +105,7 @@ impl FaultyStore {
     fn fault(&self, write: Write, slot: i64) -> Option<Fault> {
         let mut rules = self.rules.lock();
         let matches = |rule: &&mut Rule| {
-            let same_slot = write == Write::Rows || rule.slot == slot;
+            let same_slot = matches!(write, Write::Rows | Write::Head) || rule.slot == slot;
             rule.left > 0 && rule.write == write && same_slot
         };
         let rule = rules.iter_mut().find(matches)?;
@@ -121,7 +123,8 @@ fn which(batch: &ConditionalBatch) -> Write {
     match batch.table.name {
         "log" if sets("body") => Write::Append,
         "log" if sets("sealed") => Write::Seal,
-        "slots" if sets("owner") => Write::EnterOwner,
+        "log" if sets("epoch") && !sets("next") => Write::TakeOver,
+        "slots" if sets("owner") => Write::Claim,
         "slots" if !sets("map_version") => Write::Checkpoint,
         "cursors" => Write::Cursor,
         _ => Write::Other,
@@ -165,7 +168,9 @@ impl Store for FaultyStore {
         mutations: Vec<Mutation>,
         durability: Durability,
     ) -> Result<(), StoreError> {
-        match self.fault(Write::Rows, 0) {
+        let heads = mutations.iter().all(|m| m.table().name == "heads");
+        let write = if heads { Write::Head } else { Write::Rows };
+        match self.fault(write, 0) {
             Some(Fault::Swallowed) => Ok(()),
             Some(Fault::Held(gate)) => {
                 gate.acquire().await.unwrap().forget();

@@ -1,8 +1,9 @@
 //! A segment that is full is succeeded by the next.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
-use hanse_log::{LogPoint, SlotLogs, tables::LOG};
+use async_trait::async_trait;
+use hanse_log::{AppliedBatch, Consumer, LogPoint, ReadError, SlotLogs, tables::LOG};
 use hanse_store::{ConditionalBatch, ConditionalStep, Outcome, Store};
 use tokio::sync::Semaphore;
 
@@ -12,6 +13,22 @@ use crate::{
 };
 
 const SEGMENT_BYTES: usize = 2_000;
+
+/// Keeps the log from being trimmed.
+struct Stuck;
+
+#[async_trait]
+impl Consumer for Stuck {
+    type Error = Infallible;
+
+    fn name(&self) -> &'static str {
+        "stuck"
+    }
+
+    async fn consume(&self, _: &AppliedBatch) -> Result<(), Infallible> {
+        std::future::pending().await
+    }
+}
 
 async fn fill(process: &Process, count: usize) {
     for i in 0..count {
@@ -24,12 +41,21 @@ async fn fill(process: &Process, count: usize) {
     }
 }
 
-/// Reads the slot from its beginning.
+/// Reads the slot from its beginning, or from where it was trimmed.
 async fn read_all(logs: &SlotLogs) -> Vec<i64> {
     let mut at = LogPoint::default();
     let mut seqs = Vec::new();
     loop {
-        let batches = logs.read_after(S0, at).await.unwrap();
+        let batches = match logs.read_after(S0, at).await {
+            Err(ReadError::Trimmed { first, .. }) => {
+                at = LogPoint {
+                    seq: first.seq - 1,
+                    ..first
+                };
+                continue;
+            }
+            read => read.unwrap(),
+        };
         let Some(last) = batches.last() else {
             return seqs;
         };
@@ -43,16 +69,19 @@ async fn read_all(logs: &SlotLogs) -> Vec<i64> {
 async fn a_log_goes_on_across_segments() {
     let world = World::new();
     let process = world.open_small(SEGMENT_BYTES).await;
+    process.logs.run_consumer(&Arc::new(Stuck));
     fill(&process, 100).await;
     assert_eq!(read_all(&process.logs).await, (1..=100).collect::<Vec<_>>());
-    process.finish().await;
+    process.kill().await;
     let process = world.open_small(SEGMENT_BYTES).await;
-    assert_eq!(read_all(&process.logs).await, (1..=100).collect::<Vec<_>>());
+    process.logs.run_consumer(&Arc::new(Stuck));
+    let left = read_all(&process.logs).await;
+    assert_eq!(left, (left[0]..=100).collect::<Vec<_>>());
     assert_eq!(process.put(S0, "next").await.unwrap().seq(), 101);
     let log = world.log(S0).await;
     let open = log.last().unwrap().segment;
     assert!(open >= 20, "{open} segments");
-    for segment in 0..open {
+    for segment in log[0].segment..open {
         let head = world.head(S0, segment).await.unwrap();
         assert_eq!((head[1], head[3]), (Some(-1), Some(segment + 1)), "sealed");
     }

@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use hanse_log::{AppendError, OpenError};
+use hanse_log::{AppendError, OpenError, SlotOwner};
 use tokio::sync::Semaphore;
 
 use crate::{
     faults::{Fault, FaultyStore, Write},
-    world::{PATIENCE, Process, S0, World, eventually},
+    world::{PATIENCE, Process, S0, World, entry},
 };
 
 /// Red if an append does not carry the epoch as a condition, or takeover does not raise it.
@@ -100,64 +100,90 @@ async fn watch_epoch(world: &World, stop: &AtomicBool) {
     assert!(fought.is_ok(), "they did not fight");
 }
 
-/// Red if the outcome of entering the owner's epoch is not looked at: the checkpoint of the slot's
-/// owner then never moves again (it did not).
+/// Red if a claim is not conditional on the row as it was observed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_enters_its_epoch_after_a_slower_one() {
+async fn a_claim_on_an_old_row_is_refused() {
     let world = World::new();
-    world.open().await.finish().await;
-    let stores = [(); 2].map(|()| FaultyStore::over(Arc::clone(&world.embedded)));
-    let gates = [(); 2].map(|()| Arc::new(Semaphore::new(0)));
-    let hits: Vec<_> = stores
-        .iter()
-        .zip(&gates)
-        .map(|(store, gate)| {
-            let held = Fault::Held(Arc::clone(gate));
-            store.arm(Write::EnterOwner, 0, held, 1)
-        })
-        .collect();
-    let slower = world.try_open(&stores[0]);
-    let newer = world.try_open(&stores[1]);
-    let order = async {
-        hits[0].reach(1).await;
-        let taken = async {
-            hits[1].reach(1).await;
-            gates[0].add_permits(1);
-            // The slower one enters an epoch that is void by now.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            gates[1].add_permits(1);
-        };
-        tokio::join!(newer, taken).0
-    };
-    let (slower, newer) = tokio::join!(slower, order);
-    let (slower, newer) = (slower.unwrap(), newer.unwrap());
+    let (slower, newer) = (world.start().await, world.start().await);
+    let observed = slower.logs.owner(S0).await.unwrap();
+    assert_eq!(observed, SlotOwner::default());
+    newer.logs.serve(S0, &observed).await.unwrap();
+    let late = slower.logs.serve(S0, &observed).await;
+    assert!(matches!(late, Err(OpenError::Contended { slot: S0 })));
     newer.put(S0, "a").await.unwrap();
-    eventually("the checkpoint moves", async || {
-        world.checkpoint(S0).await == 1
-    })
-    .await;
+    assert_eq!(world.head(S0, 0).await.unwrap()[0], Some(1));
+    assert!(slower.logs.served().is_empty());
     slower.finish().await;
     newer.finish().await;
 }
 
-/// Red if an owner that finds a newer epoch in the slot's row serves all the same, or lowers it.
+/// Red if a claim whose outcome is not known is taken for refused, or is made again under another
+/// epoch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_in_doubt_is_settled() {
+    for (fault, times) in [(Fault::UnknownLanded, 1), (Fault::UnknownLost, 3)] {
+        let world = World::new();
+        let process = world.start().await;
+        let hits = world.faults.arm(Write::Claim, 0, fault, times);
+        let observed = process.logs.owner(S0).await.unwrap();
+        process.logs.serve(S0, &observed).await.unwrap();
+        assert_eq!(hits.count(), times);
+        assert_eq!(process.logs.owner(S0).await.unwrap().epoch, 1);
+        process.put(S0, "a").await.unwrap();
+        process.finish().await;
+    }
+}
+
+/// Red if an owner whose claim was overtaken before it took the log takes it all the same.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_owner_that_is_void_before_it_serves_does_not_serve() {
     let world = World::new();
-    world.open().await.finish().await;
+    let slower = world.start().await;
+    let observed = slower.logs.owner(S0).await.unwrap();
     let gate = Arc::new(Semaphore::new(0));
     let held = Fault::Held(Arc::clone(&gate));
-    let hits = world.faults.arm(Write::EnterOwner, 0, held, 1);
+    let hits = world.faults.arm(Write::TakeOver, 0, held, 1);
     let overtake = async {
         hits.reach(1).await;
-        let newer = FaultyStore::over(Arc::clone(&world.embedded));
-        let newer = world.try_open(&newer).await.unwrap();
+        let store = FaultyStore::over(Arc::clone(&world.embedded));
+        let newer = world.start_on(&store).await;
+        let observed = newer.logs.owner(S0).await.unwrap();
+        assert_eq!(observed.epoch, 1, "the slower one has claimed it");
+        newer.logs.serve(S0, &observed).await.unwrap();
         gate.add_permits(1);
         newer
     };
-    let (slower, newer) = tokio::join!(world.try_open(&world.faults), overtake);
-    assert!(matches!(slower.err(), Some(OpenError::Contended { .. })));
+    let (served, newer) = tokio::join!(slower.logs.serve(S0, &observed), overtake);
+    assert!(matches!(served, Err(OpenError::Contended { slot: S0 })));
     newer.put(S0, "a").await.unwrap();
     newer.finish().await;
+    slower.finish().await;
     assert_eq!(world.checkpoint(S0).await, 1);
+}
+
+/// Red if a release leaves something that was taken unapplied, or the next owner something to
+/// replay, or the row in the former owner's name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_released_slot_is_handed_on_whole() {
+    let world = World::new();
+    let (former, next) = (world.start().await, world.start().await);
+    let observed = former.logs.owner(S0).await.unwrap();
+    former.logs.serve(S0, &observed).await.unwrap();
+    let tickets: Vec<_> = (0..100)
+        .map(|i| former.logs.submit(S0, None, vec![entry(format!("k{i}"))]))
+        .collect();
+    former.logs.release(S0, "next").await;
+    for ticket in tickets {
+        ticket.unwrap().applied().await.unwrap();
+    }
+    let refused = former.put(S0, "late").await;
+    assert!(matches!(refused, Err(AppendError::SlotLost { .. })));
+    let observed = next.logs.owner(S0).await.unwrap();
+    assert_eq!((observed.owner.as_str(), observed.epoch), ("next", 1));
+    let tail = world.log(S0).await.last().unwrap().seq;
+    assert_eq!(world.checkpoint(S0).await, tail);
+    next.logs.serve(S0, &observed).await.unwrap();
+    assert_eq!(next.put(S0, "next").await.unwrap().seq(), tail + 1);
+    former.finish().await;
+    next.finish().await;
 }

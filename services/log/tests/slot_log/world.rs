@@ -10,7 +10,7 @@ use hanse_proto::{
     log::{Batch, Entry, Relay, RelaySource, entry::Kind as EntryKind},
     user::UserEntry,
 };
-use hanse_runtime::{Clock, ManualClock, SeededRandom, Tasks};
+use hanse_runtime::{Clock, ManualClock, Random, SeededRandom, Tasks};
 use hanse_store::{
     Column, Consistency, Direction, Key, Kind, Range, Row, Scan, Store, Table, Value,
 };
@@ -157,7 +157,9 @@ impl World {
             random: Arc::new(self.random.clone()),
             tasks: tasks.clone(),
             map: SlotMap::initial(2),
-            owner: "test".to_owned(),
+            owner: self.random.alphanumeric(8),
+            segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            cluster: None,
         }
     }
 
@@ -165,6 +167,19 @@ impl World {
         let tasks = Tasks::new();
         let logs = SlotLogs::open(self.parts(Arc::clone(store) as _, &tasks)).await?;
         Ok(Process { logs, tasks })
+    }
+
+    /// A process that serves nothing yet.
+    pub(crate) async fn start_on(&self, store: &Arc<FaultyStore>) -> Process {
+        let tasks = Tasks::new();
+        let parts = self.parts(Arc::clone(store) as _, &tasks);
+        let logs = SlotLogs::start(parts).await.unwrap();
+        Process { logs, tasks }
+    }
+
+    /// The same, over the store with faults.
+    pub(crate) async fn start(&self) -> Process {
+        self.start_on(&self.faults).await
     }
 
     /// A process over the store with faults.
@@ -175,12 +190,12 @@ impl World {
     /// The same, with small segments.
     pub(crate) async fn open_small(&self, segment_bytes_max: usize) -> Process {
         let tasks = Tasks::new();
-        let parts = self.parts(Arc::clone(&self.faults) as _, &tasks);
-        let opened = SlotLogs::open_with_segments(parts, segment_bytes_max).await;
-        Process {
-            logs: opened.unwrap(),
-            tasks,
-        }
+        let parts = LogParts {
+            segment_bytes_max,
+            ..self.parts(Arc::clone(&self.faults) as _, &tasks)
+        };
+        let logs = SlotLogs::open(parts).await.unwrap();
+        Process { logs, tasks }
     }
 
     async fn scan(&self, table: &'static Table, partition: Vec<Value>) -> Vec<Row> {
@@ -219,6 +234,14 @@ impl World {
         Some([0, 1, 2, 4].map(|column| row.statics[column].as_i64()))
     }
 
+    /// The first segment of a slot that was not trimmed.
+    pub(crate) async fn trimmed(&self, slot: Slot) -> i64 {
+        let key = Key::partition(vec![i64::from(slot.0).into()]);
+        let row = self.embedded.get(&SLOTS, &key, Consistency::Serial).await;
+        row.unwrap()
+            .map_or(0, |row| row.values[6].as_i64().unwrap_or(0))
+    }
+
     /// A slot's checkpoint.
     pub(crate) async fn checkpoint(&self, slot: Slot) -> i64 {
         let key = Key::partition(vec![i64::from(slot.0).into()]);
@@ -237,7 +260,7 @@ impl World {
     /// epochs never go down, and stamps that always go up.
     pub(crate) async fn log(&self, slot: Slot) -> Vec<Logged> {
         let mut log: Vec<Logged> = Vec::new();
-        let (mut segment, mut epoch) = (0, 0);
+        let (mut segment, mut epoch) = (self.trimmed(slot).await, 0);
         while let Some(head) = self.head(slot, segment).await {
             assert!(head[0].unwrap() >= epoch, "epochs never go down: {head:?}");
             epoch = head[0].unwrap();
@@ -247,7 +270,10 @@ impl World {
             log.extend(batches.map(|row| logged(segment, row)));
             segment += 1;
         }
-        for (expected, batch) in (1..).zip(&log) {
+        let first = log
+            .first()
+            .map_or(1, |first| if first.segment == 0 { 1 } else { first.seq });
+        for (expected, batch) in (first..).zip(&log) {
             assert_eq!(batch.seq, expected, "the log is dense");
         }
         for pair in log.windows(2) {

@@ -152,6 +152,8 @@ impl World {
             tasks: tasks.clone(),
             map: SlotMap::initial(SLOTS),
             owner: "a test".to_owned(),
+            segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            cluster: None,
         });
         let logs = logs.await.unwrap();
         let rooms = Rooms::new(RoomParts {

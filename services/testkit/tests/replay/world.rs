@@ -110,6 +110,8 @@ impl World {
             tasks: tasks.clone(),
             map: SlotMap::initial(SLOTS),
             owner: format!("owner {}", self.starts),
+            segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            cluster: None,
         });
         let logs = logs.await.unwrap();
         let replayed = domains.entries.load(Ordering::Relaxed);

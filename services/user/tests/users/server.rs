@@ -148,6 +148,8 @@ impl Server {
             tasks: tasks.clone(),
             map: SlotMap::initial(SLOTS),
             owner: "test".to_owned(),
+            segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            cluster: None,
         });
         let logs = logs.await.unwrap();
         let users = Users::new(UserParts {
