@@ -4,6 +4,7 @@
 //! The structs are the only description. Types, comments, allowed values and ranges of the printed
 //! default file and of every error come from them.
 
+mod bus;
 mod check;
 mod error;
 mod limits;
@@ -17,6 +18,7 @@ mod template;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bus::Bus;
 pub use error::{ConfigError, SettingError};
 pub use limits::Limits;
 pub use load::{Environment, Flags, Sources};
@@ -32,6 +34,8 @@ pub struct Config {
     pub server: Server,
     /// Where everything is kept.
     pub data: Data,
+    /// How the processes of a cluster tell each other what is new.
+    pub bus: Bus,
     /// Who may make an account.
     pub registration: Registration,
     /// What one password hash (Argon2id) costs, and how many are computed at once.

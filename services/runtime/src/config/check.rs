@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::schema::{self, all_keys};
-use super::{Config, Role, SettingError};
+use super::{Bus, Config, Role, SettingError};
 
 /// The longest path of a Unix socket, in bytes: `sun_path` less its final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -20,6 +20,8 @@ pub(super) fn check(config: &Config) -> Vec<SettingError> {
         listen_url(config),
         roles(config),
         data_path(config),
+        bus_servers(config),
+        deployment(config),
         log_level(config),
         socket_path(config),
         drain_order(config),
@@ -84,6 +86,24 @@ fn data_path(config: &Config) -> Option<SettingError> {
         let error = wrong("data.path", quoted(""), "empty");
         error.allowing("a directory that exists or can be made")
     })
+}
+
+fn bus_servers(config: &Config) -> Option<SettingError> {
+    let bad = config.bus.redis.iter().find(|url| {
+        let parsed = url.parse::<Uri>().ok();
+        !parsed.is_some_and(|uri| {
+            uri.scheme_str() == Some("redis") && uri.host().is_some_and(|host| !host.is_empty())
+        })
+    })?;
+    Some(wrong("bus.redis", quoted(bad), "not valid"))
+}
+
+fn deployment(config: &Config) -> Option<SettingError> {
+    let name = &config.bus.deployment;
+    let good = |letter: u8| letter.is_ascii_alphanumeric() || b"-._".contains(&letter);
+    let length = 1..=Bus::DEPLOYMENT_BYTES_MAX;
+    let is_name = length.contains(&name.len()) && name.bytes().all(good);
+    (!is_name).then(|| wrong("bus.deployment", quoted(name), "not valid"))
 }
 
 /// A filter whose every part ends in a level: the filter itself takes a misspelt level for the name

@@ -72,7 +72,7 @@ impl SettingError {
 
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} = {}", self.key, self.value)?;
+        write!(f, "{} = {}", self.key, masked(&self.value))?;
         if let Some(origin) = &self.origin {
             write!(f, " ({origin})")?;
         }
@@ -82,6 +82,20 @@ impl fmt::Display for SettingError {
             None => Ok(()),
         }
     }
+}
+
+/// The text with `***` for whatever stands between the `://` of a URL and its `@`: errors end up
+/// in logs, passwords must not.
+fn masked(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let authority = part.split(['/', '"', ' ']).next().unwrap_or_default();
+        let host = authority.rfind('@').map_or(0, |at| at);
+        masked.push_str(if host > 0 { "://***" } else { "://" });
+        masked.push_str(part.get(host..).unwrap_or_default());
+    }
+    masked
 }
 
 fn lines(wrong: &[SettingError]) -> String {
@@ -114,6 +128,19 @@ fn likeness(word: &str, candidate: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_masked() {
+        let check = |text, shown| assert_eq!(masked(text), shown);
+        check("\"redis://u:p@h:1/0\"", "\"redis://***@h:1/0\"");
+        check(
+            "[\"redis://:p@a\",\"redis://b\"]",
+            "[\"redis://***@a\",\"redis://b\"]",
+        );
+        check("redis://u:p@ss@h", "redis://***@h");
+        check("\"ftp://x/@y\"", "\"ftp://x/@y\"");
+        check("info,hanse_log=debug", "info,hanse_log=debug");
+    }
 
     #[test]
     fn nearest_finds_typos_and_misplaced_keys() {

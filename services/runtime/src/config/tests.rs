@@ -17,13 +17,13 @@ fn wrong_settings_are_named_with_value_and_what_is_allowed() {
     );
     check(
         "listen = \"x\"",
-        "listen = \"x\" (in hanse.toml): no such setting; allowed: admin, data, drain, limits, \
-             passwords, rate_limits, registration, server, telemetry; did you mean server.listen?",
+        "listen = \"x\" (in hanse.toml): no such setting; allowed: admin, bus, data, drain, \
+             limits, passwords, rate_limits, registration, server, telemetry; did you mean server.listen?",
     );
     check(
         "[regstration]\nmode = \"open\"",
         "regstration = {\"mode\":\"open\"} (in hanse.toml): no such setting; allowed: admin, \
-             data, drain, limits, passwords, rate_limits, registration, server, telemetry; did you \
+             bus, data, drain, limits, passwords, rate_limits, registration, server, telemetry; did you \
              mean registration?",
     );
     check(
@@ -72,6 +72,21 @@ fn wrong_settings_are_named_with_value_and_what_is_allowed() {
              https URL",
     );
     check(
+        "[bus]\nredis = [\"redis://good:6379\", \"redis-cluster://u:secret@bad:6379\"]",
+        "bus.redis = \"redis-cluster://***@bad:6379\" (in hanse.toml): not valid; allowed: a list \
+             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379",
+    );
+    check(
+        "[bus]\nredis = \"redis://:secret@host\"",
+        "bus.redis = \"redis://***@host\" (in hanse.toml): wrong kind of value; allowed: a list \
+             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379",
+    );
+    check(
+        "[bus]\ndeployment = \"{a}\"",
+        "bus.deployment = \"{a}\" (in hanse.toml): not valid; allowed: 1 to 64 letters, digits, \
+             -, . and _",
+    );
+    check(
         "[telemetry]\nlog_level = \"inof\"",
         "telemetry.log_level = \"inof\" (in hanse.toml): not a filter; allowed: error, warn, \
              info, debug, trace, or a list such as info,hanse_log=debug",
@@ -102,6 +117,16 @@ fn settings_that_contradict_each_other_are_refused() {
         "[data]\npath = \"\"",
         "data.path = \"\" (in hanse.toml): empty; allowed: a directory that exists or can be made",
     );
+}
+
+#[test]
+fn the_bus_is_in_process_unless_a_server_is_named() {
+    let config = Config::load(&Sources::text("")).unwrap();
+    assert!(config.bus.redis.is_empty());
+    let toml = "[bus]\nredis = [\"redis://:p%40ss@10.0.0.7\", \"redis://[::1]:7000\"]";
+    let config = Config::load(&Sources::text(toml)).unwrap();
+    assert_eq!(config.bus.redis.len(), 2);
+    assert_eq!(config.bus.deployment, "hanse");
 }
 
 #[test]
