@@ -1,4 +1,4 @@
-//! Wire and row formats: the protobuf messages of the slot log, by domain.
+//! Wire and row formats: the protobuf messages of the slot log, by domain, and of the bus.
 //!
 //! The sources are `proto/hanse/*.proto`; `src/gen` is generated from them by `cargo xtask codegen`
 //! and checked in, so that a build needs no protobuf compiler.
@@ -6,6 +6,8 @@
 //! Invariant: field numbers are never reused; a message stays readable one version back and forth.
 //! Invariant: nothing in here has behaviour.
 
+/// The bus: what owners show to readers in other processes.
+pub use r#gen::hanse::bus::v1 as bus;
 /// The slot log: batches, entries, relays.
 pub use r#gen::hanse::log::v1 as log;
 /// Entries of rooms.
@@ -24,6 +26,11 @@ pub use r#gen::hanse::user::v1 as user;
 )]
 mod r#gen {
     pub mod hanse {
+        pub mod bus {
+            pub mod v1 {
+                include!("gen/hanse.bus.v1.rs");
+            }
+        }
         pub mod log {
             pub mod v1 {
                 include!("gen/hanse.log.v1.rs");

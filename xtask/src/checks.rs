@@ -116,6 +116,20 @@ pub(crate) fn cql(root: &Path) -> Result<Counts> {
     counts
 }
 
+/// The bus, on Redis servers that its tests start.
+pub(crate) fn redis(root: &Path) -> Result<Counts> {
+    let args = [
+        "test",
+        "--package",
+        "hanse-bus-redis",
+        "--features",
+        "redis-server",
+        "--test",
+        "redis",
+    ];
+    cargo_test(root, &[&args[..], &["--no-fail-fast"]].concat())
+}
+
 fn cql_address(ran: &Ran) -> Result<String> {
     let address = ran.lines.iter().find_map(|line| {
         let (name, address) = line.trim().split_once('=')?;

@@ -18,7 +18,7 @@ pub(crate) struct Layer {
     pub(crate) absent: fn(&Path) -> Option<&'static str>,
 }
 
-pub(crate) const LAYERS: [Layer; 13] = [
+pub(crate) const LAYERS: [Layer; 14] = [
     Layer {
         name: "fmt",
         needs: &[],
@@ -72,6 +72,12 @@ pub(crate) const LAYERS: [Layer; 13] = [
         needs: &[Need::Java],
         run: checks::cql,
         absent: checks::no_cql,
+    },
+    Layer {
+        name: "redis",
+        needs: &[Need::Redis],
+        run: checks::redis,
+        absent: never,
     },
     Layer {
         name: "kill",

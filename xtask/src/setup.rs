@@ -18,6 +18,8 @@ pub(crate) enum Need {
     Node,
     /// A Java runtime and Maven.
     Java,
+    /// A Redis server, to be started by the tests.
+    Redis,
     /// `target/release/hanse`.
     Binary,
 }
@@ -50,12 +52,19 @@ const MAVEN: Tool = Tool {
     packages: &["maven"],
 };
 
+const REDIS: Tool = Tool {
+    name: "redis-server",
+    question: &["--version"],
+    packages: &["redis-server"],
+};
+
 impl Need {
     pub(crate) fn prepare(self, root: &Path) -> Result<()> {
         match self {
             Self::Python => python(root),
             Self::Node => node(root),
             Self::Java => install(&[JAVA, MAVEN]),
+            Self::Redis => install(&[REDIS]),
             Self::Binary => binary(root),
         }
     }
