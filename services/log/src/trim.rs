@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often a segment that consumers still need is looked at again.
-const RETRY_PERIOD: Duration = Duration::from_secs(10);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 /// Segments that stay below the checkpoint's, for readers in other processes that are a little
 /// behind.
 const SEGMENTS_KEPT: i64 = 1;

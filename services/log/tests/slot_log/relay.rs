@@ -39,7 +39,10 @@ async fn all_arrive(world: &World, expected: &[String]) {
     assert_eq!(arrived(world).await, expected);
     for key in expected {
         // In the log is not applied yet.
-        eventually("it is applied", async || !world.points(key).await.is_empty()).await;
+        eventually("it is applied", async || {
+            !world.points(key).await.is_empty()
+        })
+        .await;
         assert_eq!(world.points(key).await.len(), 1, "{key}");
     }
 }
