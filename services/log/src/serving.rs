@@ -122,6 +122,7 @@ impl Serving {
         let applying = self.inner.tasks.spawn("slot-apply", applying.run(applies));
         let _ = opened.send(Ok(()));
         let end = self.append(open, queue, apply, &lost).await;
+        self.shared.stop_taking();
         // What was appended gets its rows and its answer before anybody else takes the slot here.
         let _ = applying.await;
         let applied_all = !lost.is_cancelled();
