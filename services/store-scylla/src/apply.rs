@@ -6,8 +6,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use hanse_store::{Kind, Mutation, StampedPut, StoreError, Table, Value};
 
 use crate::{
-    ScyllaStore,
     bind::{Call, Param},
+    engine::Engine,
     error::repeatable,
 };
 
@@ -27,7 +27,7 @@ struct Request<'a> {
     bytes: usize,
 }
 
-impl ScyllaStore {
+impl Engine {
     /// Writes the mutations, in requests of one partition each.
     pub(crate) async fn write(&self, mutations: &[Mutation]) -> Result<(), StoreError> {
         let now_ms = (self.clock)();
@@ -40,6 +40,7 @@ impl ScyllaStore {
     }
 
     async fn send(&self, request: Request<'_>) -> Result<(), StoreError> {
+        let _pass = self.gate.pass("apply", request.table).await?;
         let done = self.run_plain(&request.calls).await;
         done.map_err(|error| repeatable(request.table, error))
     }

@@ -12,12 +12,15 @@ pub struct ScyllaConfig {
     pub nodes: Vec<String>,
     /// The keyspace. Created if it does not exist.
     pub keyspace: String,
-    /// Copies of each row. Used when the keyspace is created, and never to change one.
+    /// Copies of each row. Used when the keyspace is created, and never to change one; a keyspace
+    /// that has fewer is refused.
     pub replication_factor: u8,
     /// User name and password, if the cluster asks for them.
     pub credentials: Option<(String, String)>,
-    /// How long one request may take. Keep it above the server's own time-outs, so that a slow
-    /// request is answered by the server, which knows more than we do.
+    /// How long opening one connection may take.
+    pub connect_timeout: Duration,
+    /// How long one request may take, retries included. Keep it above the server's own time-outs,
+    /// so that a slow request is answered by the server, which knows more than we do.
     pub request_timeout: Duration,
     /// The time by which rows expire.
     pub clock: Clock,
@@ -28,6 +31,8 @@ impl ScyllaConfig {
     pub const KEYSPACE: &'static str = "hanse";
     /// The default number of copies.
     pub const REPLICATION_FACTOR: u8 = 3;
+    /// The default time-out of a connection.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
     /// The default time-out of a request.
     pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,6 +43,7 @@ impl ScyllaConfig {
             keyspace: Self::KEYSPACE.to_owned(),
             replication_factor: Self::REPLICATION_FACTOR,
             credentials: None,
+            connect_timeout: Self::CONNECT_TIMEOUT,
             request_timeout: Self::REQUEST_TIMEOUT,
             clock,
         }

@@ -4,6 +4,7 @@ use scylla::{
     client::session::Session,
     errors::{ExecutionError, IntoRowsResultError, RowsError},
 };
+use xxhash_rust::xxh3::xxh3_128;
 
 /// The server's kind, found out when the store connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,20 @@ impl Dialect {
         )
     }
 
+    /// What a `CREATE TABLE` adds so that two nodes that create it at once create the same table.
+    ///
+    /// Cassandra before 5.1 numbers tables by itself, and is said to tear a table in two that two nodes
+    /// have numbered differently; Scylla agrees on schema changes one after the other.
+    pub(crate) fn same_everywhere(self, keyspace: &str, table: &str) -> String {
+        match self {
+            Self::Scylla { .. } => String::new(),
+            Self::Cassandra => {
+                let name = format!("{keyspace}.{table}");
+                format!(" WITH id = {}", table_id(xxh3_128(name.as_bytes())))
+            }
+        }
+    }
+
     /// Whether a keyspace that was there before can be used: false if it has tablets and the server
     /// refuses conditional statements on them.
     pub(crate) async fn serves_conditions(
@@ -92,8 +107,21 @@ impl Dialect {
     }
 }
 
+/// A number as a UUID of the version for such numbers, 8.
+fn table_id(number: u128) -> String {
+    let marked = number & !(0xF << 76) & !(0x3 << 62) | (0x8 << 76) | (0x2 << 62);
+    format!(
+        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+        marked >> 96,
+        (marked >> 80) & 0xFFFF,
+        (marked >> 64) & 0xFFFF,
+        (marked >> 48) & 0xFFFF,
+        marked & 0xFFFF_FFFF_FFFF
+    )
+}
+
 /// The texts of a one-column answer, nulls left out.
-async fn texts(session: &Session, query: &str) -> Result<Vec<String>, DialectError> {
+pub(crate) async fn texts(session: &Session, query: &str) -> Result<Vec<String>, DialectError> {
     let result = session.query_unpaged(query, ()).await?.into_rows_result()?;
     let mut texts = Vec::new();
     for row in result.rows::<(Option<String>,)>()? {
@@ -105,6 +133,15 @@ async fn texts(session: &Session, query: &str) -> Result<Vec<String>, DialectErr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tables_number_is_a_uuid_of_its_name() {
+        let of = |table| Dialect::Cassandra.same_everywhere("hanse", table);
+        assert_eq!(table_id(0), "00000000-0000-8000-8000-000000000000");
+        assert_eq!(table_id(u128::MAX), "ffffffff-ffff-8fff-bfff-ffffffffffff");
+        assert_eq!(of("lock"), of("lock"));
+        assert_ne!(of("lock"), of("log"));
+    }
 
     #[test]
     fn only_scylla_is_told_about_tablets() {

@@ -1,5 +1,7 @@
 //! What the driver's errors mean.
 
+use std::sync::Arc;
+
 use hanse_store::{StoreError, Table};
 use scylla::{
     errors::{DbError, ExecutionError, RequestAttemptError, WriteType},
@@ -51,6 +53,22 @@ pub(crate) fn lost_to_contention(error: &ExecutionError) -> bool {
 pub(crate) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError::Unavailable {
         source: Box::new(error),
+    }
+}
+
+/// The error of a query that several callers share, for one of them.
+pub(crate) fn shared(error: Arc<StoreError>) -> StoreError {
+    match &*error {
+        StoreError::Misuse { table, reason } => StoreError::Misuse {
+            table,
+            reason: reason.clone(),
+        },
+        StoreError::Corrupt { table, reason } => StoreError::Corrupt {
+            table,
+            reason: reason.clone(),
+        },
+        // Reads have no other errors than these and `Unavailable`.
+        _ => unavailable(error),
     }
 }
 

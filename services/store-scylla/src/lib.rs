@@ -8,6 +8,8 @@
 //! and whatever may have reached a server without an answer is [`hanse_store::StoreError::Unknown`].
 //! Invariant: every conditional write is decided in one data centre (`LOCAL_SERIAL`), which is
 //! checked when the store connects.
+//! Invariant: a read is answered by a query that began after the read was asked for, shared or not.
+//! Invariant: one process at a time changes the schema, and none is ever removed or bent.
 //! Invariant: what differs between Scylla and Cassandra is in [`Dialect`] and nowhere else.
 
 mod apply;
@@ -17,12 +19,18 @@ mod config;
 mod connect;
 mod cql;
 mod dialect;
+mod engine;
 mod error;
+mod gate;
+mod lock;
 mod profile;
 mod read;
 mod refusal;
+mod replication;
+mod retry;
 mod row;
 mod schema;
+mod share;
 mod store;
 
 pub use config::{Clock, ScyllaConfig};

@@ -13,10 +13,13 @@ use scylla::{
     statement::{Consistency, SerialConsistency},
 };
 
-/// Reads and unconditional writes, all idempotent: any replica, and the driver may try another one.
+use crate::retry::RepeatableRetries;
+
+/// Reads and unconditional writes, all idempotent: any replica, and the driver may try others.
 pub(crate) fn plain(timeout: Duration) -> ExecutionProfileHandle {
     ExecutionProfile::builder()
         .consistency(Consistency::LocalQuorum)
+        .retry_policy(Arc::new(RepeatableRetries))
         .speculative_execution_policy(None)
         .request_timeout(Some(timeout))
         .build()

@@ -13,9 +13,9 @@ use scylla::{
 };
 
 use crate::{
-    ScyllaStore,
     bind::Param,
     cql::read_columns,
+    engine::Engine,
     error::{lost_to_contention, repeatable, unavailable},
     row,
 };
@@ -38,7 +38,7 @@ fn level(consistency: Consistency) -> statement::Consistency {
     }
 }
 
-impl ScyllaStore {
+impl Engine {
     /// One row by its full key.
     pub(crate) async fn read_row(
         &self,
@@ -94,17 +94,19 @@ impl ScyllaStore {
         params: Vec<Param<'_>>,
         consistency: Consistency,
     ) -> Result<QueryRowsResult, StoreError> {
-        let mut fetched = self.fetch(&text, &params, consistency).await;
-        for attempt in 1..SERIAL_ATTEMPTS_MAX {
-            match &fetched {
-                Err(error) if lost_to_contention(error) => {}
-                _ => break,
+        let mut attempt = 1;
+        loop {
+            let pass = self.gate.pass("get", table).await?;
+            let fetched = self.fetch(&text, &params, consistency).await;
+            drop(pass);
+            match fetched {
+                Err(error) if attempt < SERIAL_ATTEMPTS_MAX && lost_to_contention(&error) => {}
+                Err(error) => return Err(repeatable(table, error)),
+                Ok(result) => return result.into_rows_result().map_err(unavailable),
             }
             tokio::time::sleep(SERIAL_PAUSE * attempt).await;
-            fetched = self.fetch(&text, &params, consistency).await;
+            attempt += 1;
         }
-        let result = fetched.map_err(|error| repeatable(table, error))?;
-        result.into_rows_result().map_err(unavailable)
     }
 
     async fn fetch(
@@ -131,7 +133,9 @@ impl ScyllaStore {
         let mut bytes = 0;
         let mut state = PagingState::start();
         loop {
+            let pass = self.gate.pass("scan", scan.table).await?;
             let fetched = self.fetch_rows(scan, state).await;
+            drop(pass);
             let (rows, next) = fetched.map_err(|error| repeatable(scan.table, error))?;
             let rows = rows.map_err(unavailable)?;
             bytes += rows.rows_bytes_size();

@@ -1,38 +1,34 @@
 //! The store: the verbs, each handed to its own file.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use futures::FutureExt;
 use hanse_store::{
     ConditionalBatch, Consistency, Durability, Key, Mutation, Outcome, Page, Row, Scan, Store,
     StoreError, Table,
 };
-use scylla::{
-    client::{
-        caching_session::CachingSession, execution_profile::ExecutionProfileHandle,
-        session_builder::SessionBuilder,
-    },
-    errors::ExecutionError,
-    response::query_result::QueryResult,
-    statement::{Statement, batch::Batch, batch::BatchType, prepared::PreparedStatement},
-};
+use scylla::client::session_builder::SessionBuilder;
 
 use crate::{
-    Clock, ConnectError, Dialect, ScyllaConfig, bind::Call, connect, cql::Cql, error, profile,
-    refusal, schema,
+    ConnectError, Dialect, ScyllaConfig, connect, engine::Engine, error, schema,
+    share::SharedQueries,
 };
+
+/// A row that is asked for: table, key, and how fresh it must be.
+type Wanted = (&'static str, Key, Consistency);
+/// What several callers can be given.
+type Answer<T> = Result<T, Arc<StoreError>>;
 
 /// A store on a CQL cluster. Cheap to share, safe to use from any task.
 pub struct ScyllaStore {
-    pub(crate) session: CachingSession,
-    pub(crate) cql: Cql,
-    pub(crate) clock: Clock,
-    keyspace: String,
-    dialect: Dialect,
-    plain: ExecutionProfileHandle,
-    conditional: ExecutionProfileHandle,
+    engine: Arc<Engine>,
+    gets: SharedQueries<Wanted, Answer<Option<Row>>>,
+    scans: SharedQueries<Scan, Answer<Page>>,
 }
 
 impl ScyllaStore {
-    /// Connects and checks that the cluster can serve: one data centre, conditional writes.
+    /// Connects and checks that the cluster can serve: one data centre, conditional writes, copies.
     pub async fn connect(config: ScyllaConfig) -> Result<Self, ConnectError> {
         Self::connect_with(config, |builder| builder).await
     }
@@ -44,79 +40,22 @@ impl ScyllaStore {
     ) -> Result<Self, ConnectError> {
         let (session, dialect) = connect::connect(&config, customize).await?;
         Ok(Self {
-            session,
-            dialect,
-            cql: Cql::new(&config.keyspace),
-            plain: profile::plain(config.request_timeout),
-            conditional: profile::conditional(config.request_timeout),
-            keyspace: config.keyspace,
-            clock: config.clock,
+            engine: Arc::new(Engine::new(session, dialect, config)),
+            gets: SharedQueries::new("get"),
+            scans: SharedQueries::new("scan"),
         })
     }
 
     /// What the server turned out to be.
     pub fn dialect(&self) -> Dialect {
-        self.dialect
-    }
-
-    /// A statement that may be repeated, prepared.
-    pub(crate) async fn plain(&self, text: String) -> Result<PreparedStatement, ExecutionError> {
-        let mut statement = Statement::new(text);
-        statement.set_is_idempotent(true);
-        statement.set_execution_profile_handle(Some(self.plain.clone()));
-        Ok(self.session.add_prepared_statement(&statement).await?)
-    }
-
-    /// Runs unconditional calls on one partition: as they are in one mutation, in order of none.
-    pub(crate) async fn run_plain(&self, calls: &[Call<'_>]) -> Result<(), ExecutionError> {
-        if let [call] = calls {
-            let statement = self.plain(call.text.clone()).await?;
-            let session = self.session.get_session();
-            return session
-                .execute_unpaged(&statement, &call.params)
-                .await
-                .map(drop);
-        }
-        let mut batch = Batch::new(BatchType::Unlogged);
-        batch.set_is_idempotent(true);
-        batch.set_execution_profile_handle(Some(self.plain.clone()));
-        self.run_batch(batch, calls).await.map(drop)
-    }
-
-    /// Runs the calls of a conditional batch.
-    async fn run_conditional(&self, calls: &[Call<'_>]) -> Result<QueryResult, ExecutionError> {
-        let profile = Some(self.conditional.clone());
-        if let [call] = calls {
-            let mut statement = Statement::new(call.text.clone());
-            statement.set_execution_profile_handle(profile);
-            let statement = self.session.add_prepared_statement(&statement).await?;
-            let session = self.session.get_session();
-            return session.execute_unpaged(&statement, &call.params).await;
-        }
-        let mut batch = Batch::new(BatchType::Logged);
-        batch.set_execution_profile_handle(profile);
-        self.run_batch(batch, calls).await
-    }
-
-    async fn run_batch(
-        &self,
-        mut batch: Batch,
-        calls: &[Call<'_>],
-    ) -> Result<QueryResult, ExecutionError> {
-        for call in calls {
-            let statement = Statement::new(call.text.clone());
-            batch.append_statement(self.session.add_prepared_statement(&statement).await?);
-        }
-        let values: Vec<_> = calls.iter().map(|call| &call.params).collect();
-        self.session.get_session().batch(&batch, values).await
+        self.engine.dialect
     }
 }
 
 #[async_trait]
 impl Store for ScyllaStore {
     async fn create_tables(&self, tables: &[&'static Table]) -> Result<(), StoreError> {
-        let session = self.session.get_session();
-        schema::create_tables(session, &self.cql, &self.keyspace, tables).await
+        schema::create_tables(&self.engine, tables).await
     }
 
     async fn get(
@@ -126,16 +65,30 @@ impl Store for ScyllaStore {
         consistency: Consistency,
     ) -> Result<Option<Row>, StoreError> {
         table.check_get(key, consistency)?;
-        if table.asks_for_statics(key) {
-            self.read_statics(table, key, consistency).await
-        } else {
-            self.read_row(table, key, consistency).await
-        }
+        let run = || {
+            let (engine, key) = (Arc::clone(&self.engine), key.clone());
+            async move {
+                if table.asks_for_statics(&key) {
+                    engine.read_statics(table, &key, consistency).await
+                } else {
+                    engine.read_row(table, &key, consistency).await
+                }
+            }
+            .map(|read| read.map_err(Arc::new))
+            .boxed()
+        };
+        let wanted = (table.name, key.clone(), consistency);
+        self.gets.ask(wanted, run).await.map_err(error::shared)
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page, StoreError> {
         scan.check()?;
-        self.read_range(&scan).await
+        let run = || {
+            let (engine, scan) = (Arc::clone(&self.engine), scan.clone());
+            async move { engine.read_range(&scan).await.map_err(Arc::new) }.boxed()
+        };
+        let asked = self.scans.ask(scan.clone(), run);
+        asked.await.map_err(error::shared)
     }
 
     async fn apply(
@@ -145,21 +98,12 @@ impl Store for ScyllaStore {
     ) -> Result<(), StoreError> {
         Mutation::check_total(&mutations)?;
         mutations.iter().try_for_each(Mutation::check)?;
-        self.write(&mutations).await
+        self.engine.write(&mutations).await
     }
 
     async fn conditional(&self, batch: ConditionalBatch) -> Result<Outcome, StoreError> {
         batch.check()?;
-        let calls = self.cql.conditional(&batch);
-        let result = self.run_conditional(&calls).await;
-        let result = result.map_err(|error| error::conditional(batch.table, error))?;
-        let rows = result
-            .into_rows_result()
-            .map_err(|error| StoreError::Unknown {
-                table: batch.table.name,
-                source: Box::new(error),
-            })?;
-        refusal::outcome(&batch, &rows)
+        self.engine.decide(&batch).await
     }
 
     /// Nothing to do: what a quorum acknowledged is as durable as its replicas make it.

@@ -30,7 +30,7 @@ impl Key {
 }
 
 /// How fresh a read must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Consistency {
     /// `LOCAL_QUORUM`: sees every acknowledged plain write.
     Quorum,
@@ -50,7 +50,7 @@ pub struct Row {
 }
 
 /// The order in which a scan returns rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// Ascending by clustering columns.
     Forward,
@@ -60,7 +60,7 @@ pub enum Direction {
 
 /// Bounds on the clustering columns: each is a prefix of them, compared as a tuple on as many
 /// columns as it has. Empty: unbounded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Range {
     /// Rows must be `>=` this prefix (or `>` with `from_exclusive`).
     pub from: Vec<Value>,
@@ -132,7 +132,7 @@ impl Range {
 }
 
 /// A read of a range of one partition, in pages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scan {
     /// The table.
     pub table: &'static Table,

@@ -1,7 +1,7 @@
 //! Table descriptors: each table is described once, as a `static`, and both engines read it.
 
 /// How a table is written. The kinds never mix on one table (law 5 of the design).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// Written only by applying a slot's log; every write carries a stamp and binds all columns. Of
     /// two writes to one row the greater stamp wins; at equal stamps a delete wins.
@@ -13,7 +13,7 @@ pub enum Kind {
 }
 
 /// The type of a column, by its CQL name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnType {
     /// 64-bit signed integer.
     BigInt,
@@ -26,7 +26,7 @@ pub enum ColumnType {
 }
 
 /// A named, typed column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Column {
     /// Its CQL name: lower case, no reserved word, never used again for something else (law 11).
     pub name: &'static str,
@@ -69,7 +69,7 @@ impl Column {
 }
 
 /// A table: its name, its kind, and its columns in order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     /// CQL name.
     pub name: &'static str,

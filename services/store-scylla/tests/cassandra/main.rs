@@ -23,5 +23,7 @@ mod proof_trim;
 mod proxy;
 mod server;
 mod store_faults;
+mod store_load;
 mod store_schema;
+mod store_start;
 mod tables;

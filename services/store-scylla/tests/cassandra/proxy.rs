@@ -61,6 +61,7 @@ struct Plan {
     events: Mutex<Vec<(Fault, Served)>>,
     /// How many requests contained each needle, faults or not.
     sightings: Mutex<HashMap<Vec<u8>, usize>>,
+    under_way: Mutex<UnderWay>,
     release: Notify,
 }
 
@@ -82,12 +83,19 @@ impl Proxy {
     /// The next conditional statement or batch that contains `needle` meets this fault; several faults
     /// for one needle befall its requests one after the other.
     pub(crate) fn inject(&self, needle: &[u8], fault: Fault) {
-        self.plan
-            .sightings
-            .lock()
-            .entry(needle.to_vec())
-            .or_default();
+        self.watch(needle);
         self.plan.rules.lock().push((needle.to_vec(), fault));
+    }
+
+    /// Counts prepared statements and batches that contain `needle` from here on.
+    pub(crate) fn watch(&self, needle: &[u8]) {
+        let mut sightings = self.plan.sightings.lock();
+        sightings.entry(needle.to_vec()).or_default();
+    }
+
+    /// The most requests that waited for the server at once.
+    pub(crate) fn most_under_way(&self) -> usize {
+        self.plan.under_way.lock().most
     }
 
     /// Lets the requests go that are held now.
@@ -100,7 +108,7 @@ impl Proxy {
         self.plan.events.lock().clone()
     }
 
-    /// How many conditional statements and batches contained a needle since it was injected.
+    /// How many prepared statements and batches contained a needle since it was watched.
     pub(crate) fn sightings(&self, needle: &[u8]) -> usize {
         self.plan.sightings.lock().get(needle).copied().unwrap_or(0)
     }
@@ -120,6 +128,20 @@ impl Proxy {
             }
         }
         Served::Nothing
+    }
+}
+
+/// Requests without a response yet.
+#[derive(Default)]
+struct UnderWay {
+    now: usize,
+    most: usize,
+}
+
+impl UnderWay {
+    fn begin(&mut self) {
+        self.now += 1;
+        self.most = self.most.max(self.now);
     }
 }
 
@@ -244,6 +266,7 @@ impl Link {
     async fn pump_requests(self: Arc<Self>, mut from: OwnedReadHalf) {
         let mut held = JoinSet::new();
         while let Some(frame) = Frame::read(&mut from).await {
+            self.plan.under_way.lock().begin();
             let Some((fault, event)) = self.plan.fault_for(&frame) else {
                 self.send(&frame).await;
                 continue;
@@ -282,6 +305,8 @@ impl Link {
     async fn pump_responses(self: Arc<Self>, mut from: OwnedReadHalf) {
         let mut delayed = JoinSet::new();
         while let Some(frame) = Frame::read(&mut from).await {
+            let answers_a_request = frame.stream() >= 0;
+            self.plan.under_way.lock().now -= usize::from(answers_a_request);
             let watched = self.watched.lock().remove(&frame.stream());
             let Some((event, fault)) = watched else {
                 self.answer(&frame).await;

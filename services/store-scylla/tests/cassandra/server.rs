@@ -1,6 +1,7 @@
 //! The server under test, sessions to it, and the one keyspace of a run.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -19,7 +20,10 @@ use scylla::{
         session::Session,
         session_builder::SessionBuilder,
     },
-    policies::retry::FallthroughRetryPolicy,
+    policies::{
+        load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy},
+        retry::FallthroughRetryPolicy,
+    },
     statement::{Consistency, SerialConsistency},
 };
 use tokio::sync::OnceCell;
@@ -36,13 +40,26 @@ pub(crate) fn address() -> SocketAddr {
 }
 
 /// Copies of each row, from `HANSE_TEST_CQL_REPLICATION`: 3 for a cluster of three.
-fn replication() -> u8 {
+pub(crate) fn replication() -> u8 {
     let factor = std::env::var("HANSE_TEST_CQL_REPLICATION").ok();
     factor.map_or(1, |factor| {
         factor
             .parse()
             .expect("HANSE_TEST_CQL_REPLICATION must be a number")
     })
+}
+
+/// Every node: three with three copies, which `deploy/cql/start.sh` puts side by side.
+pub(crate) fn nodes() -> Vec<SocketAddr> {
+    let SocketAddr::V4(first) = address() else {
+        panic!("the test server has IPv4 addresses");
+    };
+    let [a, b, c, d] = first.ip().octets();
+    let nodes = if replication() == 3 { 3 } else { 1 };
+    let numbered = (0..nodes).map(|number| [a, b, c, d + number]);
+    numbered
+        .map(|octets| SocketAddr::from((octets, first.port())))
+        .collect()
 }
 
 /// The run's keyspace: DDL takes seconds on a cold node, so that all tests share it.
@@ -87,11 +104,37 @@ pub(crate) async fn session_through(
     session_with(routed_through(builder, proxy), timeout).await
 }
 
+/// A session whose every statement is executed by one node.
+pub(crate) async fn session_to_one_node(node: SocketAddr) -> anyhow::Result<Session> {
+    let profile = ExecutionProfile::builder()
+        .load_balancing_policy(SingleTargetLoadBalancingPolicy::new(
+            NodeIdentifier::NodeAddress(node),
+            None,
+        ))
+        .consistency(Consistency::One)
+        .build();
+    let builder = SessionBuilder::new().known_node_addr(node);
+    let builder = builder.default_execution_profile_handle(profile.into_handle());
+    Ok(builder.build().await?)
+}
+
+/// Sends the driver to a proxy of its own wherever it means one of the [`nodes`].
+pub(crate) fn routed_through_all(
+    builder: SessionBuilder,
+    proxies: &[SocketAddr],
+) -> SessionBuilder {
+    // The driver asks every node at the port of its contact point, the first proxy's.
+    let port = proxies[0].port();
+    let announced = nodes().into_iter().map(|node| (node.ip(), port).into());
+    let route: HashMap<SocketAddr, SocketAddr> = announced.zip(proxies.iter().copied()).collect();
+    builder.address_translator(Arc::new(route))
+}
+
 /// Sends the driver to the proxy wherever it means the server.
 pub(crate) fn routed_through(builder: SessionBuilder, proxy: SocketAddr) -> SessionBuilder {
     // The driver asks every node at the port of its contact point.
     let announced = SocketAddr::new(address().ip(), proxy.port());
-    let route = std::collections::HashMap::from([(announced, proxy)]);
+    let route = HashMap::from([(announced, proxy)]);
     builder.address_translator(Arc::new(route))
 }
 

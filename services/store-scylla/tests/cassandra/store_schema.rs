@@ -1,5 +1,7 @@
 //! Tables on the server: created once, widened by a newer version, never bent.
 
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
 use hanse_store::{Column, Consistency, Durability, Key, Kind, Mutation, StampedPut, Store, Table};
 use hanse_store_scylla::{ConnectError, Dialect, ScyllaConfig, ScyllaStore};
 
@@ -85,6 +87,88 @@ async fn a_newer_version_adds_columns_and_both_versions_go_on() -> anyhow::Resul
             .expect_err("another table stands there");
         let wanted = format!("a call does not fit table migrating: {reason}");
         assert_eq!(error.to_string(), wanted);
+    }
+    Ok(())
+}
+
+/// A column that a newer version has dropped from its description stays, and is not touched.
+#[tokio::test]
+async fn a_column_that_nobody_describes_any_more_is_left_alone() -> anyhow::Result<()> {
+    static BEFORE: Table = Table {
+        name: "contracting",
+        values: &[Column::text("words"), Column::boolean("flag")],
+        ..OLD
+    };
+    static AFTER: Table = Table {
+        name: "contracting",
+        ..OLD
+    };
+    server::store_tables().await;
+    let (before, after) = (server::store().await, server::store().await);
+    before.create_tables(&[&BEFORE]).await?;
+    let both = ["one".into(), true.into()];
+    before
+        .apply(vec![put(&BEFORE, 1, &both)], Durability::Synced)
+        .await?;
+    after.create_tables(&[&AFTER]).await?;
+    let key = Key::partition([1.into()]);
+    let row = after.get(&AFTER, &key, Consistency::Quorum).await?;
+    assert_eq!(row.expect("a row").values, ["one".into()]);
+    let row = before.get(&BEFORE, &key, Consistency::Quorum).await?;
+    assert_eq!(row.expect("a row").values, both);
+    Ok(())
+}
+
+/// Both versions write without a pause while the newer one adds its column.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_fails_while_a_column_is_added() -> anyhow::Result<()> {
+    const BEFORE_AND_AFTER: i64 = 50;
+    static BEFORE: Table = Table {
+        name: "widening",
+        ..OLD
+    };
+    static AFTER: Table = Table {
+        name: "widening",
+        ..NEW
+    };
+    server::store_tables().await;
+    let (old, new) = (server::store().await, server::store().await);
+    old.create_tables(&[&BEFORE]).await?;
+    let (added, last) = (AtomicBool::new(false), AtomicI64::new(0));
+    let old_writes = async {
+        let mut after = 0;
+        for id in 0.. {
+            after += i64::from(added.load(Ordering::SeqCst));
+            if after > BEFORE_AND_AFTER {
+                break;
+            }
+            let words = [format!("{id}").into()];
+            old.apply(vec![put(&BEFORE, id, &words)], Durability::Synced)
+                .await?;
+            let key = Key::partition([id.into()]);
+            let row = old.get(&BEFORE, &key, Consistency::Quorum).await?;
+            assert_eq!(row.expect("a row").values, words);
+            last.store(id, Ordering::SeqCst);
+        }
+        anyhow::Ok(())
+    };
+    let migration = async {
+        while last.load(Ordering::SeqCst) < BEFORE_AND_AFTER {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        new.create_tables(&[&AFTER]).await?;
+        added.store(true, Ordering::SeqCst);
+        anyhow::Ok(())
+    };
+    tokio::try_join!(old_writes, migration)?;
+    for id in 0..last.load(Ordering::SeqCst) {
+        let key = Key::partition([id.into()]);
+        let row = new.get(&AFTER, &key, Consistency::Quorum).await?;
+        let words = format!("{id}").into();
+        assert_eq!(
+            row.expect("a row").values,
+            [words, hanse_store::Value::Null]
+        );
     }
     Ok(())
 }
