@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use hanse_runtime::admin::FirstAccount;
-use hanse_runtime::config::{Config, Data, Durability, RegistrationMode};
+use hanse_runtime::config::{Config, Data, Durability, RegistrationMode, StoreEngine};
 
 pub(crate) fn text(config: &Config, address: SocketAddr, first: &FirstAccount) -> String {
     let url = config
@@ -12,14 +12,10 @@ pub(crate) fn text(config: &Config, address: SocketAddr, first: &FirstAccount) -
         .public_base_url
         .clone()
         .unwrap_or_else(|| format!("http://{address}"));
-    let (name, path) = (&config.server.name, config.data.path.display());
+    let name = &config.server.name;
     let mut text = format!("Hanse {} serves {name}\n", env!("CARGO_PKG_VERSION"));
     let _ = writeln!(text, "  clients connect to  {url}");
-    let _ = writeln!(
-        text,
-        "  data is kept in     {path} ({})",
-        kept(&config.data)
-    );
+    let _ = writeln!(text, "  data is kept in     {}", kept(config));
     if let FirstAccount::Missing { token } = first {
         text.push_str(&first_account(config, token.as_deref()));
     }
@@ -27,10 +23,18 @@ pub(crate) fn text(config: &Config, address: SocketAddr, first: &FirstAccount) -
     text
 }
 
-fn kept(data: &Data) -> &'static str {
-    match data.durability {
-        Durability::Fsync => "synced to disk before it is acknowledged",
-        Durability::Os => "not synced: a power cut loses what was acknowledged last",
+fn kept(config: &Config) -> String {
+    let (path, store) = (config.data.path.display(), &config.store);
+    match (store.engine, config.data.durability) {
+        (StoreEngine::Cql, _) => {
+            format!("keyspace {} of {}", store.keyspace, store.nodes.join(", "))
+        }
+        (StoreEngine::Embedded, Durability::Fsync) => {
+            format!("{path} (synced to disk before it is acknowledged)")
+        }
+        (StoreEngine::Embedded, Durability::Os) => {
+            format!("{path} (not synced: a power cut loses what was acknowledged last)")
+        }
     }
 }
 

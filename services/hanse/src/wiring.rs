@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use axum::Router;
 use hanse_api::{AdmissionLimits, ApiParts};
 use hanse_log::{LogParts, SlotLogs, SlotMap};
 use hanse_room::{RoomParts, Rooms, Typing};
 use hanse_runtime::admin::AdminCommands;
-use hanse_runtime::config::{Config, Durability};
+use hanse_runtime::config::{Config, Durability, StoreEngine};
 use hanse_runtime::{Clock, DataDir, Lifecycle, Random, Stage};
 use hanse_store::Store;
 use hanse_store_embedded::{EmbeddedStore, Options};
+use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
 use hanse_sync::{SyncParts, SyncWorker, TokenKey};
 use hanse_user::{UserConfig, UserParts, Users};
 
@@ -45,8 +46,8 @@ pub(crate) struct Wired {
 /// Opens the store, replays the logs and starts the roles. When it returns, requests can be
 /// answered.
 pub(crate) async fn wire(surroundings: &Surroundings<'_>) -> Result<Wired, Failure> {
-    let store = open_store(surroundings)?;
-    let secrets = Secrets::load(&store, surroundings.random.as_ref()).await?;
+    let store = open_store(surroundings).await?;
+    let secrets = load_secrets(surroundings, &store).await?;
     let logs = open_logs(surroundings, &store).await?;
     let users = users(surroundings, &store, &logs)?;
     let rooms = rooms(surroundings, &store, &logs, &secrets);
@@ -78,7 +79,14 @@ pub(crate) async fn wire(surroundings: &Surroundings<'_>) -> Result<Wired, Failu
     Ok(Wired { router, admin })
 }
 
-fn open_store(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure> {
+async fn open_store(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure> {
+    match surroundings.config.store.engine {
+        StoreEngine::Embedded => open_embedded(surroundings),
+        StoreEngine::Cql => connect_cluster(surroundings).await,
+    }
+}
+
+fn open_embedded(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure> {
     let clock = Arc::clone(&surroundings.clock);
     let mut options = Options::new(Arc::new(move || clock.now_ms()));
     options.durability = match surroundings.config.data.durability {
@@ -87,6 +95,40 @@ fn open_store(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure
     };
     let path = surroundings.data.path().join("store");
     Ok(EmbeddedStore::open(path, options).context("cannot open the store")?)
+}
+
+async fn connect_cluster(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure> {
+    let clock = Arc::clone(&surroundings.clock);
+    let settings = &surroundings.config.store;
+    let config = ScyllaConfig {
+        keyspace: settings.keyspace.clone(),
+        replication_factor: settings.replication_factor,
+        credentials: settings.credentials(),
+        connect_timeout: settings.connect_timeout(),
+        request_timeout: settings.request_timeout(),
+        ..ScyllaConfig::new(settings.nodes.clone(), Arc::new(move || clock.now_ms()))
+    };
+    let store = ScyllaStore::connect(config).await;
+    let store = store.context("cannot open the store")?;
+    tracing::info!(nodes = ?settings.nodes, keyspace = settings.keyspace, server = ?store.dialect(),
+        "connected to the CQL cluster");
+    Ok(Arc::new(store))
+}
+
+/// The deployment's secrets. A cluster does not know which data directory it belongs to, so that it is
+/// asked for the server's name, too.
+async fn load_secrets(
+    surroundings: &Surroundings<'_>,
+    store: &Arc<dyn Store>,
+) -> Result<Secrets, Failure> {
+    let name = &surroundings.config.server.name;
+    let secrets = Secrets::load(store, surroundings.random.as_ref(), name).await?;
+    if secrets.server_name == *name {
+        return Ok(secrets);
+    }
+    let other = &secrets.server_name;
+    let error = anyhow!("the store belongs to the server {other}, and server.name is {name}");
+    Err(Failure::Settings(error))
 }
 
 async fn open_logs(

@@ -13,6 +13,7 @@ mod process;
 mod rates;
 mod schema;
 mod server;
+mod store;
 mod template;
 
 use schemars::JsonSchema;
@@ -25,6 +26,7 @@ pub use load::{Environment, Flags, Sources};
 pub use process::{Admin, Drain, LogFormat, Telemetry};
 pub use rates::{Rate, RateLimits};
 pub use server::{Data, Durability, Passwords, Registration, RegistrationMode, Role, Server};
+pub use store::{Secret, Store, StoreEngine};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -32,8 +34,10 @@ pub use server::{Data, Durability, Passwords, Registration, RegistrationMode, Ro
 pub struct Config {
     /// Who this server is and where it answers.
     pub server: Server,
-    /// Where everything is kept.
+    /// The directory of this process.
     pub data: Data,
+    /// Where everything is kept.
+    pub store: Store,
     /// How the processes of a cluster tell each other what is new.
     pub bus: Bus,
     /// Who may make an account.

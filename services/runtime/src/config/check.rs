@@ -1,5 +1,7 @@
 //! What types cannot say: ranges, and settings that contradict each other.
 
+mod store;
+
 use std::fmt::Display;
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::schema::{self, all_keys};
-use super::{Bus, Config, Role, SettingError};
+use super::{Bus, Config, SettingError};
 
 /// The longest path of a Unix socket, in bytes: `sun_path` less its final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -18,7 +20,6 @@ pub(super) fn check(config: &Config) -> Vec<SettingError> {
     let mut wrong = out_of_range(config);
     let rules = [
         listen_url(config),
-        roles(config),
         data_path(config),
         bus_servers(config),
         deployment(config),
@@ -27,6 +28,7 @@ pub(super) fn check(config: &Config) -> Vec<SettingError> {
         drain_order(config),
     ];
     wrong.extend(rules.into_iter().flatten());
+    wrong.extend(store::check(config));
     wrong
 }
 
@@ -63,21 +65,6 @@ fn listen_url(config: &Config) -> Option<SettingError> {
             && uri.query().is_none()
     });
     (!good).then(|| wrong("server.public_base_url", quoted(url), "not valid"))
-}
-
-fn roles(config: &Config) -> Option<SettingError> {
-    let mut roles = config.server.roles.clone();
-    roles.sort_unstable();
-    if roles == Role::ALL {
-        return None;
-    }
-    let value = serde_json::to_string(&config.server.roles).unwrap_or_default();
-    let error = wrong(
-        "server.roles",
-        value,
-        "the embedded store needs every role in one process",
-    );
-    Some(error.allowing("every role once: api, persister, sync"))
 }
 
 fn data_path(config: &Config) -> Option<SettingError> {

@@ -20,6 +20,9 @@ const PREFIX: &str = "HANSE_";
 /// where tests keep what they download.
 const NOT_SETTINGS: [&str; 3] = ["HANSE_CONFIG", "HANSE_BIN", "HANSE_CACHE"];
 
+/// The setting whose value no error shows.
+const PASSWORD: &str = "store.password";
+
 /// What tests are told begins so; a server that they start inherits it.
 const TEST_PREFIX: &str = "TEST_";
 
@@ -290,6 +293,9 @@ impl Reader {
     }
 
     fn value(&self, key: &str) -> String {
+        if key == PASSWORD {
+            return "(secret)".to_owned();
+        }
         let found = self.figment.find_value(key).ok();
         found
             .and_then(|value| serde_json::to_string(&value).ok())

@@ -23,8 +23,8 @@ impl Default for Telemetry {
     fn default() -> Self {
         Self {
             log_format: LogFormat::Text,
-            // ruma and the store report each check and each file at `info`.
-            log_level: "info,ruma_state_res=warn,fjall=warn,lsm_tree=warn".to_owned(),
+            // ruma and the stores report each check, file and connection at `info`.
+            log_level: "info,ruma_state_res=warn,fjall=warn,lsm_tree=warn,scylla=warn".to_owned(),
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Server {
     /// The host by which other servers reach this one, published in /.well-known/matrix/server.
     #[schemars(with = "Option<String>", extend("x-allowed" = "HOST or HOST:PORT", "x-example" = "matrix.example.org:443"))]
     pub delegated_server: Option<OwnedServerName>,
-    /// What this process does. The embedded store has one process, which does everything.
+    /// What this process does. For now every process does everything.
     #[schemars(length(min = 1))]
     pub roles: Vec<Role>,
 }
@@ -66,7 +66,7 @@ impl Role {
 pub struct Data {
     /// The directory; made if it does not exist. One process at a time.
     pub path: PathBuf,
-    /// When a message counts as kept.
+    /// When a message counts as kept, with the embedded store.
     pub durability: Durability,
 }
 

@@ -18,13 +18,14 @@ fn wrong_settings_are_named_with_value_and_what_is_allowed() {
     check(
         "listen = \"x\"",
         "listen = \"x\" (in hanse.toml): no such setting; allowed: admin, bus, data, drain, \
-             limits, passwords, rate_limits, registration, server, telemetry; did you mean server.listen?",
+             limits, passwords, rate_limits, registration, server, store, telemetry; did you mean \
+             server.listen?",
     );
     check(
         "[regstration]\nmode = \"open\"",
         "regstration = {\"mode\":\"open\"} (in hanse.toml): no such setting; allowed: admin, \
-             bus, data, drain, limits, passwords, rate_limits, registration, server, telemetry; did you \
-             mean registration?",
+             bus, data, drain, limits, passwords, rate_limits, registration, server, store, \
+             telemetry; did you mean registration?",
     );
     check(
         "[registration]\nmode = \"opne\"",
@@ -127,6 +128,58 @@ fn the_bus_is_in_process_unless_a_server_is_named() {
     let config = Config::load(&Sources::text(toml)).unwrap();
     assert_eq!(config.bus.redis.len(), 2);
     assert_eq!(config.bus.deployment, "hanse");
+}
+
+#[test]
+fn a_cluster_is_named_and_its_login_is_whole() {
+    let cql = "[store]\nengine = \"cql\"\n";
+    for nodes in [
+        "[]",
+        "[\"db1\"]",
+        "[\"db1:0\"]",
+        "[\":9042\"]",
+        "[\"::1:9042\"]",
+    ] {
+        check(
+            &format!("{cql}nodes = {nodes}"),
+            &format!(
+                "store.nodes = {nodes} (in hanse.toml): not valid; allowed: a list of HOST:PORT"
+            ),
+        );
+    }
+    check(
+        &format!("{cql}keyspace = \"a;b\""),
+        "store.keyspace = \"a;b\" (in hanse.toml): not valid; allowed: at most 48 of a to z, 0 to \
+             9 and _, the first of them a letter",
+    );
+    check(
+        &format!("{cql}replication_factor = 0"),
+        "store.replication_factor = 0 (in hanse.toml): out of range; allowed: a whole number from \
+             1 to 9",
+    );
+    check(
+        &format!("{cql}user = \"hanse\""),
+        "store.user = \"hanse\" (in hanse.toml): has no password; allowed: nothing, or \
+             store.password beside it",
+    );
+    check(
+        &format!("{cql}password = \"hunter2\""),
+        "store.password = (secret) (in hanse.toml): has no user; allowed: nothing, or store.user \
+             beside it",
+    );
+    check(
+        "[store]\npassword = 2",
+        "store.password = (secret) (in hanse.toml): wrong kind of value; allowed: a text in quotes",
+    );
+    check(
+        &format!("{cql}[server]\nroles = [\"api\"]"),
+        "server.roles = [\"api\"] (in hanse.toml): this version runs every role in one process; \
+             allowed: every role once: api, persister, sync",
+    );
+    let nodes = "nodes = [\"db1:9042\", \"[::1]:9042\"]\nuser = \"u\"\npassword = \"p\"";
+    let config = Config::load(&Sources::text(&format!("{cql}{nodes}"))).unwrap();
+    assert_eq!(config.store.engine, StoreEngine::Cql);
+    assert_eq!(config.store.nodes.len(), 2);
 }
 
 #[test]
