@@ -3,6 +3,7 @@
 # Prints `HANSE_TEST_CQL=<address>:9042` (of the first node) once every node answers; logs are in
 # RUN_DIR/<node>/log. Stop it with stop.sh RUN_DIR. A RUN_DIR that was stopped starts again with its data.
 #   NODES  1 or 3                      (default 1)
+#   ONLY   start this node alone, of a cluster that ran before (default: all)
 #   HEAP   heap of one node            (default 320m)
 #   SYNC   periodic, or batch: fsync before a write is acknowledged (default periodic)
 #   WAIT   seconds until it must serve (default 180)
@@ -80,13 +81,14 @@ for attempt in 1 2 3; do
     taken "$net.1" && continue
     echo "$net" > "$run/net"
   fi
-  for node in $(seq "$NODES"); do launch "$node"; done
+  for node in ${ONLY:-$(seq "$NODES")}; do launch "$node"; done
   up=yes
-  for node in $(seq "$NODES"); do await "$node" || up=no; done
+  for node in ${ONLY:-$(seq "$NODES")}; do await "$node" || up=no; done
   if [ $up = yes ]; then
     echo "HANSE_TEST_CQL=$net.1:9042"
     exit 0
   fi
+  [ -z "${ONLY:-}" ] || break
   "$here/stop.sh" "$run" KILL
   grep -q 'already in use' "$run"/*/log || break
   rm -rf "$run/net" "$run"/[123]

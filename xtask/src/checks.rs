@@ -1,17 +1,12 @@
 //! What each layer runs.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::command::{Ran, answers, must, program, run};
+use crate::command::{Ran, answers, program, run};
 use crate::counts::{Counts, Runner};
-use crate::{codegen, setup};
-
-/// Which variable tells the tests of the CQL engine where the server is; also how
-/// `deploy/cql/start.sh` says it, as `HANSE_TEST_CQL=address:port` on a line of its own.
-const CQL_VARIABLE: &str = "HANSE_TEST_CQL";
+use crate::{codegen, cql, setup};
 
 pub(crate) fn fmt(root: &Path) -> Result<Counts> {
     cargo_check(root, &["fmt", "--all", "--check"])
@@ -91,29 +86,13 @@ pub(crate) fn tests(root: &Path) -> Result<Counts> {
 
 /// The statements of the slot log and the CQL engine, on a server that is started for it.
 pub(crate) fn cql(root: &Path) -> Result<Counts> {
-    let scripts = root.join("deploy/cql");
-    let data = setup::test_env(root).join("cql");
-    let _ = fs::remove_dir_all(&data);
-    fs::create_dir_all(&data)?;
-    let started =
-        must(program("./start.sh", &scripts).arg(&data)).and_then(|ran| cql_address(&ran));
-    let counts = started.and_then(|address| {
-        let args = [
-            "test",
-            "--package",
-            "hanse-store-scylla",
-            "--features",
-            "cassandra",
-        ];
+    cql::with_nodes(root, cql::Nodes::One, |_, address| {
         let mut command = program("cargo", root);
-        command
-            .args(args)
-            .arg("--no-fail-fast")
-            .env(CQL_VARIABLE, address);
+        command.args(["test", "--package", "hanse-store-scylla"]);
+        command.args(["--features", "cassandra", "--no-fail-fast"]);
+        command.env(cql::VARIABLE, address);
         Ok(counted(Runner::CargoTest, &run(&mut command)?))
-    });
-    must(program("./stop.sh", &scripts).arg(&data))?;
-    counts
+    })
 }
 
 /// The bus, on Redis servers that its tests start.
@@ -130,12 +109,17 @@ pub(crate) fn redis(root: &Path) -> Result<Counts> {
     cargo_test(root, &[&args[..], &["--no-fail-fast"]].concat())
 }
 
-fn cql_address(ran: &Ran) -> Result<String> {
-    let address = ran.lines.iter().find_map(|line| {
-        let (name, address) = line.trim().split_once('=')?;
-        (name == CQL_VARIABLE).then(|| address.to_owned())
-    });
-    address.with_context(|| format!("deploy/cql/start.sh printed no {CQL_VARIABLE}=…"))
+/// The CQL engine's conformance suite on three nodes, each killed and brought back meanwhile.
+pub(crate) fn cql_three_nodes(root: &Path, kills: u32, seed: Option<u64>) -> Result<Counts> {
+    cql::with_nodes(root, cql::Nodes::Three, |directory, _| {
+        let mut command = program("cargo", root);
+        command.args(["run", "--release", "--package", "hanse-testkit"]);
+        command.args(["--bin", "cql-three-nodes", "--", "--run"]);
+        command.arg(directory);
+        command.args(["--kills", &kills.to_string()]);
+        command.args(seed.map(|seed| format!("--seed={seed}")));
+        Ok(counted(Runner::Plain, &run(&mut command)?))
+    })
 }
 
 pub(crate) fn no_cql(root: &Path) -> Option<&'static str> {

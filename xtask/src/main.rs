@@ -11,6 +11,7 @@ mod checks;
 mod codegen;
 mod command;
 mod counts;
+mod cql;
 mod gate;
 mod layers;
 mod setup;
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::setup::Need;
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The project's own commands")]
@@ -36,6 +39,15 @@ enum Command {
         #[arg(long, value_delimiter = ',', value_parser = layers::names())]
         only: Vec<String>,
     },
+    /// Run the CQL engine's conformance suite on three nodes while they are killed in turn
+    CqlThreeNodes {
+        /// How often a node is killed
+        #[arg(long, default_value_t = 9)]
+        kills: u32,
+        /// Decides the moments [default: another one each time]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Generate proto/src/gen from proto/hanse/*.proto
     Codegen,
 }
@@ -44,6 +56,10 @@ fn main() -> ExitCode {
     let root = root();
     let done = match Cli::parse().command {
         Command::Test { only } => Ok(gate::run(&root, &only)),
+        Command::CqlThreeNodes { kills, seed } => Need::Java
+            .prepare(&root)
+            .and_then(|()| checks::cql_three_nodes(&root, kills, seed))
+            .map(|counts| counts.failed == 0 && counts.passed > 0),
         Command::Codegen => codegen::write(&root).map(|()| true),
     };
     match done {
