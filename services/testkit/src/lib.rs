@@ -9,6 +9,7 @@
 //! `hanse-checkers`.
 //! Invariant: every child is ended by its own process id, also when the test fails.
 
+pub mod append_speed;
 pub mod contention;
 pub mod cql_nodes;
 pub mod kill_loop;
