@@ -25,7 +25,7 @@ pub struct Entry {
 }
 /// Nested message and enum types in `Entry`.
 pub mod entry {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
         #[prost(message, tag = "10")]
         Room(super::super::super::room::v1::RoomEntry),

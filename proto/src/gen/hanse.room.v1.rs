@@ -3,7 +3,7 @@
 pub struct RoomEntry {
     #[prost(string, tag = "1")]
     pub room_id: ::prost::alloc::string::String,
-    #[prost(oneof = "room_entry::Kind", tags = "10, 11, 12, 13")]
+    #[prost(oneof = "room_entry::Kind", tags = "10, 11, 12, 13, 14")]
     pub kind: ::core::option::Option<room_entry::Kind>,
 }
 /// Nested message and enum types in `RoomEntry`.
@@ -18,6 +18,8 @@ pub mod room_entry {
         Published(super::Published),
         #[prost(message, tag = "13")]
         Alias(super::AliasOfRoom),
+        #[prost(message, tag = "14")]
+        MemberDevicesChanged(super::MemberDevicesChanged),
     }
 }
 /// A PDU takes its place in the room's timeline.
@@ -179,6 +181,24 @@ pub struct AliasOfRoom {
     pub alias: ::prost::alloc::string::String,
     #[prost(bool, tag = "2")]
     pub removed: bool,
+}
+/// A member's devices or their keys changed: one entry for all rooms of the slot in which others may
+/// encrypt for that member. `RoomEntry.room_id` is the first of them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberDevicesChanged {
+    #[prost(string, tag = "1")]
+    pub user_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub room_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The slot.
+    #[prost(uint32, tag = "3")]
+    pub slot: u32,
+    /// Packed position of the entry of this slot and part that said so of this user last; 0: none did.
+    #[prost(int64, tag = "4")]
+    pub previous_position: i64,
+    /// More rooms than fit into one entry come in parts, numbered from 0.
+    #[prost(uint32, tag = "5")]
+    pub part: u32,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

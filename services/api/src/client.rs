@@ -12,6 +12,7 @@ mod account_registration;
 mod devices;
 mod filters;
 mod jump_to_date;
+mod key_management;
 mod profiles;
 mod push_rules;
 mod receipts;
@@ -26,6 +27,7 @@ mod room_membership;
 mod room_state;
 mod room_tagging;
 mod room_upgrades;
+mod send_to_device;
 mod server_administration;
 mod server_discovery;
 mod sessions;
@@ -46,6 +48,8 @@ pub(crate) fn router(guards: Arc<Guards>) -> Router<ApiState> {
         account_registration::add,
         account_management::add,
         devices::add,
+        key_management::add,
+        send_to_device::add,
         profiles::add,
         account_data::add,
         room_tagging::add,

@@ -5,7 +5,10 @@ use std::{fmt, ops::Deref, sync::Arc};
 use async_trait::async_trait;
 use hanse_log::Position;
 use hanse_user::Session;
-use ruma::{RoomId, UserId, api::client::sync::sync_events::v3};
+use ruma::{
+    RoomId, UserId,
+    api::client::sync::sync_events::{DeviceLists, v3},
+};
 
 use crate::ApiError;
 
@@ -25,6 +28,14 @@ pub trait SyncHandler: Send + Sync + 'static {
         user_id: &UserId,
         room_id: &RoomId,
     ) -> Result<Option<Position>, ApiError>;
+
+    /// Whose devices changed between two tokens of `/sync` that were given to this user.
+    async fn device_lists(
+        &self,
+        user_id: &UserId,
+        from: &str,
+        to: &str,
+    ) -> Result<DeviceLists, ApiError>;
 }
 
 /// The handler, as handlers of requests take it.

@@ -5,7 +5,7 @@ use hanse_api::{ApiError, SyncHandler};
 use hanse_log::Position;
 use hanse_sync::{SyncError, SyncWorker};
 use hanse_user::Session;
-use ruma::api::client::sync::sync_events::v3;
+use ruma::api::client::sync::sync_events::{DeviceLists, v3};
 use ruma::{RoomId, UserId};
 
 /// The sync role, for the API.
@@ -32,6 +32,16 @@ impl SyncHandler for Syncs {
         room_id: &RoomId,
     ) -> Result<Option<Position>, ApiError> {
         Ok(self.0.position_of(user_id, token, room_id).ok())
+    }
+
+    async fn device_lists(
+        &self,
+        user_id: &UserId,
+        from: &str,
+        to: &str,
+    ) -> Result<DeviceLists, ApiError> {
+        let lists = self.0.device_lists(user_id, from, to).await;
+        lists.map_err(refused)
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) async fn wire(surroundings: &Surroundings<'_>) -> Result<Wired, Failu
     let logs = open_logs(surroundings, &store).await?;
     let users = users(surroundings, &store, &logs)?;
     let rooms = rooms(surroundings, &store, &logs, &secrets);
+    rooms.carry_device_changes();
     let typing = Typing::new(Arc::clone(&surroundings.clock));
     let sync = SyncWorker::start(SyncParts {
         logs,

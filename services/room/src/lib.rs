@@ -11,6 +11,7 @@
 
 mod cells;
 mod create;
+mod device_changes;
 mod entry;
 mod error;
 mod hot;

@@ -3,6 +3,7 @@
 //! Invariant: a read made for a token takes the token's position and returns nothing above it.
 
 mod aggregated;
+mod devices;
 mod directory;
 mod history;
 mod lens;

@@ -12,7 +12,7 @@ use crate::tables::{
     PublishedRow, ROOM_ALIASES, ROOM_BUCKETS, ROOM_EVENTS, ROOM_HEADS, ROOM_RECEIPTS,
     ROOM_RELATIONS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_VERSIONS, ROOM_TOPOLOGY,
     ROOM_TRANSACTIONS, ReceiptRow, RelationRow, RoomAliasRow, StateRow, TopologyRow,
-    TransactionKey, USER_ROOMS, UserRoomRow,
+    TransactionKey, USER_ROOMS, UserRoomRow, device_change_rows,
 };
 
 /// Adds the rows of one entry.
@@ -23,6 +23,7 @@ pub fn room_rows(entry: &RoomEntry, position: Position, rows: &mut Rows) {
         Some(Kind::Receipt(receipt)) => receipt_row(room_id, receipt, position, rows),
         Some(Kind::Published(published)) => published_row(room_id, *published, position, rows),
         Some(Kind::Alias(alias)) => alias_row(room_id, alias, position, rows),
+        Some(Kind::MemberDevicesChanged(changed)) => device_change_rows(changed, position, rows),
         // Written by a newer version: its rows are that version's to write.
         None => {}
     }

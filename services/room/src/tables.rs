@@ -3,6 +3,7 @@
 //! All are of kind `Stamped` and written by [`crate::room_rows`] alone.
 
 mod buckets;
+mod device_changes;
 mod directory;
 mod event_ids;
 mod events;
@@ -19,6 +20,10 @@ use hanse_store::{StoreError, Table, Value};
 pub use self::transactions::TransactionKey;
 pub(crate) use self::{
     buckets::{BucketKind, BucketRow, ROOM_BUCKETS},
+    device_changes::{
+        DEVICE_CHANGE_POSITIONS, DeviceChangeRow, ROOM_DEVICE_CHANGES, last_change,
+        last_change_key, rows as device_change_rows,
+    },
     directory::{PUBLISHED_ROOMS, PublishedRow, ROOM_ALIASES, RoomAliasRow},
     event_ids::{EVENTS, EventIdRow},
     events::{EventRow, ROOM_EVENTS},
@@ -37,10 +42,12 @@ pub(crate) use self::{
 /// Every table of this crate.
 pub fn tables() -> Vec<&'static Table> {
     vec![
+        &DEVICE_CHANGE_POSITIONS,
         &EVENTS,
         &PUBLISHED_ROOMS,
         &ROOM_ALIASES,
         &ROOM_BUCKETS,
+        &ROOM_DEVICE_CHANGES,
         &ROOM_EVENTS,
         &ROOM_HEADS,
         &ROOM_RECEIPTS,

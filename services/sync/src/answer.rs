@@ -8,13 +8,21 @@ use hanse_room::UserRoom;
 use hanse_user::AccountDatum;
 use ruma::{
     OwnedRoomId, OwnedUserId,
-    api::client::sync::sync_events::v3::{
-        InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Response, Rooms,
+    api::client::sync::sync_events::{
+        DeviceLists,
+        v3::{InvitedRoom, JoinedRoom, KnockedRoom, LeftRoom, Response, Rooms},
     },
     events::room::member::MembershipState,
 };
 
-use crate::{SyncError, account_data, ask::Ask, memory::Changed, token::SyncToken, worker::Inner};
+use crate::{
+    SyncError, account_data,
+    ask::Ask,
+    devices::{Own, Stretch},
+    memory::Changed,
+    token::SyncToken,
+    worker::Inner,
+};
 
 /// Rooms read at once for one answer.
 const ROOMS_AT_ONCE: usize = 8;
@@ -32,7 +40,10 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether there is nothing in it but the token.
     pub(crate) fn is_empty(&self) -> bool {
-        self.response.rooms.is_empty() && self.response.account_data.is_empty()
+        self.response.rooms.is_empty()
+            && self.response.account_data.is_empty()
+            && self.response.to_device.is_empty()
+            && self.response.device_lists.is_empty()
     }
 }
 
@@ -46,6 +57,8 @@ pub(crate) struct RoomAt {
     pub(crate) now: Position,
     pub(crate) changed: Changed,
     pub(crate) events_changed: Changed,
+    pub(crate) members_changed: Changed,
+    pub(crate) devices_changed: Changed,
     /// Who types, if that changed.
     pub(crate) typing: Option<Vec<OwnedUserId>>,
     /// Whether the user's own slot was told of the membership after the token: the only sign where
@@ -80,7 +93,7 @@ struct Snapshot {
 impl Inner {
     pub(crate) async fn answer(&self, ask: &Ask) -> Result<Answer, SyncError> {
         let Snapshot {
-            token,
+            mut token,
             mut rooms,
             own_changed,
         } = self.snapshot(ask).await?;
@@ -92,10 +105,41 @@ impl Inner {
         distribute(&mut rooms, by_room);
         self.distribute_typing(ask, &mut rooms);
         self.distribute_notices(ask, &token, &mut rooms).await?;
-        let mut response = Response::new(self.token_key.write(&token, &ask.user_id));
+        let mut response = Response::new(String::new());
+        response.device_lists = self.lists_for(ask, &token, &rooms, own_changed).await?;
         response.account_data.events = account_data::global_events(self, ask, global).await?;
         response.rooms = self.room_views(ask, rooms).await?;
+        // Last: a key is never later than its message.
+        response.to_device.events = self.to_device(ask, &mut token, own_changed).await?;
+        response.next_batch = self.token_key.write(&token, &ask.user_id);
         Ok(Answer { response })
+    }
+
+    /// Whose devices changed; at the start a client knows of none.
+    async fn lists_for(
+        &self,
+        ask: &Ask,
+        token: &SyncToken,
+        rooms: &[RoomAt],
+        changed: Changed,
+    ) -> Result<DeviceLists, SyncError> {
+        let Some(since) = &ask.since else {
+            return Ok(DeviceLists::new());
+        };
+        let own = Own {
+            since: since.own,
+            now: token.own,
+            changed,
+        };
+        let stretches = rooms.iter().map(|at| Stretch {
+            room: &at.room,
+            since: at.since,
+            now: at.now,
+            devices: at.devices_changed,
+            members: at.members_changed,
+        });
+        let stretches: Vec<_> = stretches.collect();
+        self.device_lists(&ask.user_id, own, &stretches).await
     }
 
     /// Chooses the vector and takes the user's rooms, at one moment.
@@ -140,6 +184,8 @@ impl Inner {
             at.push(RoomAt {
                 changed: memory.room_changed(&room.room_id, slot, after),
                 events_changed: memory.events_changed(&room.room_id, slot, after),
+                members_changed: memory.members_changed(&room.room_id, slot, after),
+                devices_changed: memory.devices_changed(&room.room_id, slot, after),
                 room: room.clone(),
                 slot,
                 since,
@@ -149,7 +195,7 @@ impl Inner {
                 account_data: Vec::new(),
             });
         }
-        // Last: a key is never later than its message.
+        // After the rooms: what they caused there is in it.
         token.own = memory.seen(own_slot);
         let own_since = ask
             .since

@@ -7,11 +7,12 @@
 //! Invariant: the vector is chosen first and the user's own slot last; everything is read as of it.
 //! Invariant: memory is a cache with floors; losing it costs reads, never an event.
 //! Invariant: a token is valid on every worker, at any age, for its own user alone.
-//! Deliberately absent: writing anything.
+//! Deliberately absent: writing anything, but that what a device has acknowledged is removed.
 
 mod account_data;
 mod answer;
 mod ask;
+mod devices;
 mod ephemeral;
 mod error;
 mod fields;
@@ -23,6 +24,7 @@ mod seen;
 mod state;
 mod summary;
 mod timeline;
+mod to_device;
 mod token;
 mod unread;
 mod worker;

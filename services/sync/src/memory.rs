@@ -12,7 +12,7 @@ use hanse_event::Pdu;
 use hanse_log::{AppliedBatch, Position, Slot, SlotMap};
 use hanse_proto::{
     log::entry::Kind,
-    room::{Event, EventStatus, Redacted, RoomEntry, room_entry},
+    room::{Event, EventStatus, MemberDevicesChanged, Redacted, RoomEntry, room_entry},
     user::{UserEntry, user_entry},
 };
 use hanse_room::TimelineEvent;
@@ -32,6 +32,10 @@ struct RecentRoom {
     last: Position,
     /// The last event.
     last_event: Position,
+    /// The last change of a membership, or of whether the room is encrypted.
+    last_member: Position,
+    /// The last time that members' devices changed.
+    last_devices: Position,
     /// Events after this are all in `events`.
     floor: Position,
     events: VecDeque<Arc<TimelineEvent>>,
@@ -109,6 +113,18 @@ impl Memory {
         )
     }
 
+    /// Whether a room's memberships changed after a position of its slot.
+    pub(crate) fn members_changed(&self, room_id: &RoomId, slot: Slot, after: Position) -> Changed {
+        let last = self.rooms.get(room_id).map(|room| room.last_member);
+        self.changed(last, slot, after)
+    }
+
+    /// Whether members' devices changed after a position of the room's slot.
+    pub(crate) fn devices_changed(&self, room_id: &RoomId, slot: Slot, after: Position) -> Changed {
+        let last = self.rooms.get(room_id).map(|room| room.last_devices);
+        self.changed(last, slot, after)
+    }
+
     /// Whether a user's own data changed after a position of the user's slot.
     pub(crate) fn user_changed(&self, user_id: &UserId, slot: Slot, after: Position) -> Changed {
         self.changed(self.users.get(user_id.as_str()).copied(), slot, after)
@@ -167,29 +183,53 @@ impl Memory {
         slot: Slot,
         awake: &mut Vec<Arc<OnlineUser>>,
     ) {
+        if let Some(room_entry::Kind::MemberDevicesChanged(changed)) = &entry.kind {
+            return self.take_device_change(changed, position, slot, awake);
+        }
         let Ok(room_id) = RoomId::parse(&entry.room_id) else {
             return;
         };
-        let floor = self
-            .slots
-            .get(slot.0 as usize)
-            .map_or(Position::START, |slot| slot.floor);
         let listened = self.online.listens(&room_id);
-        let room = self
-            .rooms
-            .entry(room_id.clone())
-            .or_insert_with(|| RecentRoom {
-                floor,
-                ..RecentRoom::default()
-            });
+        let room = self.recent(&room_id, slot);
         room.last = position;
         if let Some(room_entry::Kind::Event(event)) = &entry.kind {
             room.last_event = position;
+            if changes_members(event) {
+                room.last_member = position;
+            }
             room.take_event(event, position, listened);
             self.online
                 .take_membership(&room_id, event, position, awake);
         }
         self.online.listeners(&room_id, awake);
+    }
+
+    fn take_device_change(
+        &mut self,
+        changed: &MemberDevicesChanged,
+        position: Position,
+        slot: Slot,
+        awake: &mut Vec<Arc<OnlineUser>>,
+    ) {
+        for room_id in &changed.room_ids {
+            let Ok(room_id) = RoomId::parse(room_id) else {
+                continue;
+            };
+            self.recent(&room_id, slot).last_devices = position;
+            self.online.listeners(&room_id, awake);
+        }
+    }
+
+    fn recent(&mut self, room_id: &RoomId, slot: Slot) -> &mut RecentRoom {
+        let floor = self
+            .slots
+            .get(slot.0 as usize)
+            .map_or(Position::START, |slot| slot.floor);
+        let room = self.rooms.entry(room_id.to_owned());
+        room.or_insert_with(|| RecentRoom {
+            floor,
+            ..RecentRoom::default()
+        })
     }
 
     fn take_user(
@@ -204,6 +244,8 @@ impl Memory {
                 user_entry::Kind::AccountData(_)
                     | user_entry::Kind::RoomForgotten(_)
                     | user_entry::Kind::Membership(_)
+                    | user_entry::Kind::DeviceChanged(_)
+                    | user_entry::Kind::ToDevice(_)
             )
         );
         if shown {
@@ -262,6 +304,16 @@ impl RecentRoom {
             });
         }
     }
+}
+
+/// Whether others may have to look at somebody's devices after an event.
+fn changes_members(event: &Event) -> bool {
+    let Some(state) = &event.state else {
+        return false;
+    };
+    let member = state.membership.as_ref();
+    member.is_some_and(|member| member.membership != member.previous)
+        || state.event_type == "m.room.encryption"
 }
 
 fn timeline_event(event: &Event, position: Position) -> Option<TimelineEvent> {

@@ -1,7 +1,7 @@
 //! The tokens of `/sync`: a vector of slot positions.
 //!
 //! As text: `s` and unpadded base64url of: format version, incarnation, map version, the position
-//! of the user's own slot, the typing clock, then (slot, position) of every slot in which the user
+//! of the user's own slot, that of the last message to the device and whether more wait, the typing clock, then (slot, position) of every slot in which the user
 //! has a room, all varints, then 16 bytes of HMAC-SHA256 over it and the user's id. A token of
 //! another user, or one that was made up or cut, is refused.
 //!
@@ -15,8 +15,10 @@ use hmac::{Hmac, KeyInit, Mac};
 use ruma::UserId;
 use sha2::Sha256;
 
-/// The layout; older ones stay readable (law 11).
-const FORMAT: u64 = 1;
+/// The layout; older ones stay readable (law 11). The first had no position of its own for messages
+/// to devices.
+const FORMAT: u64 = 2;
+const FORMAT_FIRST: u64 = 1;
 const MAC_BYTES: usize = 16;
 /// SHA-256's block, to which HMAC pads its key with zeros.
 const BLOCK_BYTES: usize = 64;
@@ -32,6 +34,10 @@ pub struct SyncToken {
     pub map_version: u32,
     /// The position of the user's own slot.
     pub own: Position,
+    /// The last message to the device that was given, in the user's own slot.
+    pub to_device: Position,
+    /// Whether more waited than were given.
+    pub more_to_device: bool,
     /// The newest typing notice seen, Unix milliseconds.
     pub typing_ms: i64,
     /// The positions of the slots in which the user has rooms.
@@ -69,6 +75,8 @@ impl TokenKey {
         put(token.incarnation);
         put(u64::from(token.map_version));
         put(token.own.packed() as u64);
+        put(token.to_device.packed() as u64);
+        put(u64::from(token.more_to_device));
         put(token.typing_ms as u64);
         put(token.slots.len() as u64);
         for (slot, position) in &token.slots {
@@ -118,13 +126,22 @@ impl TokenKey {
 
 fn read_body(mut body: &[u8]) -> Option<SyncToken> {
     let mut take = || take_varint(&mut body);
-    if take()? != FORMAT {
+    let format = take()?;
+    if format != FORMAT && format != FORMAT_FIRST {
         return None;
     }
+    let (incarnation, map_version) = (take()?, take()?.try_into().ok()?);
+    let own = take()?;
+    let (to_device, more) = match format {
+        FORMAT => (take()?, take()?),
+        _ => (own, 0),
+    };
     let mut token = SyncToken {
-        incarnation: take()?,
-        map_version: take()?.try_into().ok()?,
-        own: Position::from_packed(take()? as i64),
+        incarnation,
+        map_version,
+        own: Position::from_packed(own as i64),
+        to_device: Position::from_packed(to_device as i64),
+        more_to_device: more != 0,
         typing_ms: take()? as i64,
         slots: BTreeMap::new(),
     };
@@ -175,14 +192,17 @@ mod tests {
             any::<u64>(),
             any::<u32>(),
             0i64..i64::MAX,
+            (0i64..i64::MAX, any::<bool>()),
             any::<i64>(),
             slots,
         )
             .prop_map(
-                |(incarnation, map_version, own, typing_ms, slots)| SyncToken {
+                |(incarnation, map_version, own, to_device, typing_ms, slots)| SyncToken {
                     incarnation,
                     map_version,
                     own: Position::from_packed(own),
+                    to_device: Position::from_packed(to_device.0),
+                    more_to_device: to_device.1,
                     typing_ms,
                     slots: slots
                         .into_iter()
@@ -211,6 +231,23 @@ mod tests {
             prop_assert_eq!(key().read(&forged, user), Err(BadToken));
             prop_assert_eq!(key().read(&text[..at], user), Err(BadToken));
         }
+    }
+
+    /// As the version before wrote it.
+    #[test]
+    fn reads_tokens_of_the_first_format() {
+        let user = user_id!("@a:localhost");
+        let mut body = Vec::new();
+        for value in [FORMAT_FIRST, 0, 1, 7, 9, 1, 3, 5] {
+            put_varint(&mut body, value);
+        }
+        let mac = key().mac(&body, user);
+        body.extend(mac);
+        let text = format!("s{}", URL_SAFE_NO_PAD.encode(body));
+        let token = key().read(&text, user).unwrap();
+        assert_eq!(token.own, Position::from_packed(7));
+        assert_eq!(token.to_device, token.own);
+        assert_eq!(token.slots[&Slot(3)], Position::from_packed(5));
     }
 
     #[test]

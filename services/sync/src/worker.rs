@@ -2,18 +2,28 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use hanse_log::{Follower, ReadError, SlotLogs};
+use hanse_log::{Follower, Position, ReadError, SlotLogs};
 use hanse_room::{RoomReader, Typing};
 use hanse_runtime::{Clock, Tasks};
 use hanse_user::Users;
 use parking_lot::RwLock;
 use ruma::{
     DeviceId, UserId,
-    api::client::sync::sync_events::v3::{Request, Response},
+    api::client::sync::sync_events::{
+        DeviceLists,
+        v3::{Request, Response},
+    },
 };
 
 use crate::{
-    SyncError, ask::Ask, memory::Memory, seen::SeenMembers, token::TokenKey, unread::UnreadCache,
+    SyncError,
+    ask::Ask,
+    devices::{Own, Stretch},
+    memory::{Changed, Memory},
+    seen::SeenMembers,
+    to_device::Acknowledged,
+    token::TokenKey,
+    unread::UnreadCache,
 };
 
 /// Longest that a request waits for something to happen.
@@ -56,6 +66,7 @@ pub(crate) struct Inner {
     pub(crate) token_key: TokenKey,
     pub(crate) unread: UnreadCache,
     pub(crate) seen_members: SeenMembers,
+    pub(crate) acknowledged: Acknowledged,
 }
 
 impl fmt::Debug for SyncWorker {
@@ -79,6 +90,7 @@ impl SyncWorker {
         let follower = logs.follow();
         let memory = RwLock::new(Memory::new(follower.positions(), *logs.map()));
         let (unread, seen_members) = (UnreadCache::default(), SeenMembers::default());
+        let acknowledged = Acknowledged::default();
         let inner = Arc::new(Inner {
             memory,
             logs,
@@ -90,6 +102,7 @@ impl SyncWorker {
             token_key,
             unread,
             seen_members,
+            acknowledged,
         });
         inner
             .tasks
@@ -112,15 +125,23 @@ impl SyncWorker {
     ) -> Result<Response, SyncError> {
         let timeout = request.timeout.unwrap_or_default().min(TIMEOUT_MAX);
         let ask = Ask::of(&self.inner, user_id, device_id, request).await?;
+        self.remove_acknowledged(&ask);
+        let mut response = self.answer_in(&ask, timeout).await?;
+        self.inner.key_status(&ask, &mut response).await?;
+        Ok(response)
+    }
+
+    /// Answers as soon as there is something to tell, or when time is up.
+    async fn answer_in(&self, ask: &Ask, timeout: Duration) -> Result<Response, SyncError> {
         let deadline = tokio::time::sleep(timeout);
         tokio::pin!(deadline);
-        let user = self.inner.enter(user_id).await?;
+        let user = self.inner.enter(&ask.user_id).await?;
         loop {
             let awake = user.wake.notified();
             tokio::pin!(awake);
             // From here on nothing is missed while the answer is built.
             awake.as_mut().enable();
-            let answer = self.inner.answer(&ask).await?;
+            let answer = self.inner.answer(ask).await?;
             if !answer.is_empty() || !ask.waits() {
                 return Ok(answer.response);
             }
@@ -132,20 +153,53 @@ impl SyncWorker {
         }
     }
 
+    /// Whose devices changed between two tokens of this user, for `/keys/changes` ([spec]).
+    ///
+    /// [spec]: https://spec.matrix.org/v1.16/client-server-api/#get_matrixclientv3keyschanges
+    pub async fn device_lists(
+        &self,
+        user_id: &UserId,
+        from: &str,
+        to: &str,
+    ) -> Result<DeviceLists, SyncError> {
+        let inner = &self.inner;
+        let from = inner.token_key.read(from, user_id)?;
+        let to = inner.token_key.read(to, user_id)?;
+        let rooms = inner.rooms.user_rooms(user_id).await?;
+        let stretches = rooms.iter().filter_map(|room| {
+            let slot = inner.logs.slot_of(room.room_id.as_str());
+            let since = from.slots.get(&slot).copied();
+            // A slot that the later token no longer names: the user has left its rooms.
+            let left = since.is_some().then_some(Position::END);
+            let now = to.slots.get(&slot).copied().or(left)?;
+            let (devices, members) = (Changed::Unknown, Changed::Unknown);
+            (room.position <= now).then_some(Stretch {
+                room,
+                since,
+                now,
+                devices,
+                members,
+            })
+        });
+        let stretches: Vec<_> = stretches.collect();
+        let own = Own {
+            since: from.own,
+            now: to.own,
+            changed: Changed::Unknown,
+        };
+        inner.device_lists(user_id, own, &stretches).await
+    }
+
     /// The position in a room at which a sync token of this user stands.
     pub fn position_of(
         &self,
         user_id: &UserId,
         token: &str,
         room_id: &ruma::RoomId,
-    ) -> Result<hanse_log::Position, SyncError> {
+    ) -> Result<Position, SyncError> {
         let token = self.inner.token_key.read(token, user_id)?;
         let slot = self.inner.logs.slot_of(room_id.as_str());
-        Ok(token
-            .slots
-            .get(&slot)
-            .copied()
-            .unwrap_or(hanse_log::Position::START))
+        Ok(token.slots.get(&slot).copied().unwrap_or(Position::START))
     }
 }
 

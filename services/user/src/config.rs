@@ -19,6 +19,12 @@ pub struct UserConfig {
     pub openid_token_ttl: Duration,
     /// How long a login token (`m.login.token`) lives.
     pub login_token_ttl: Duration,
+    /// How long it is remembered that a one-time key was handed out.
+    pub claimed_key_ttl: Duration,
+    /// How long a message waits for a device.
+    pub to_device_ttl: Duration,
+    /// How long it is remembered what a device sent to devices.
+    pub to_device_transaction_ttl: Duration,
     /// Access tokens remembered in memory.
     pub tokens_cached_max: u64,
 }
@@ -33,6 +39,9 @@ impl Default for UserConfig {
             uia_ttl: Duration::from_hours(1),
             openid_token_ttl: Duration::from_hours(1),
             login_token_ttl: Duration::from_mins(2),
+            claimed_key_ttl: Duration::from_hours(30 * 24),
+            to_device_ttl: Duration::from_hours(365 * 24),
+            to_device_transaction_ttl: Duration::from_hours(7 * 24),
             tokens_cached_max: 200_000,
         }
     }

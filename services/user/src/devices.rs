@@ -100,7 +100,12 @@ impl Users {
             display_name,
             created_at_ms: row.created_at_ms,
         };
-        self.commit_user(&turn, [Kind::Device(device)]).await?;
+        let mut kinds = vec![Kind::Device(device)];
+        if self.has_device_keys(user_id, device_id).await? {
+            let device_ids = vec![device_id.to_string()];
+            kinds.push(Kind::DeviceChanged(proto::DeviceChanged { device_ids }));
+        }
+        self.commit_user(&turn, kinds).await?;
         Ok(())
     }
 
@@ -110,7 +115,7 @@ impl Users {
         self.inner.last_seen.seen.insert(key, (self.now_ms(), ip));
     }
 
-    async fn device_row(
+    pub(crate) async fn device_row(
         &self,
         user_id: &UserId,
         device_id: &DeviceId,

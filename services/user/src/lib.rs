@@ -1,5 +1,6 @@
 //! Everything keyed by user, and names: accounts, sessions, devices, profiles, account data,
-//! filters, aliases, registration tokens, interactive-authentication sessions.
+//! filters, aliases, registration tokens, interactive-authentication sessions, keys of devices,
+//! messages to devices.
 //!
 //! A write is decided in the slot that owns the key: lock the key, read the archives, decide,
 //! submit, await `applied`, unlock ([`Users`] does all of it). Rows are written by applying entries
@@ -23,6 +24,7 @@ mod devices;
 mod directory;
 mod error;
 mod filters;
+mod keys;
 mod locks;
 mod passwords;
 mod profiles;
@@ -33,6 +35,7 @@ mod secrets;
 mod sessions;
 mod short_lived_tokens;
 mod tables;
+mod to_device;
 mod turn;
 mod uia;
 mod users;
@@ -46,6 +49,7 @@ pub use devices::DeviceError;
 pub use directory::FoundUsers;
 pub use error::Unavailable;
 pub use filters::CreateFilterError;
+pub use keys::{BadKeys, KeyStatus, KeysUpload, UploadKeysError, UserKeys};
 pub use passwords::{PASSWORD_BYTES_MAX, PasswordRefused};
 pub use profiles::{ProfileChange, ProfileError};
 pub use registration::{LocalpartRefused, RegisterError, Registration};
@@ -58,5 +62,6 @@ pub use sessions::{
 };
 pub use short_lived_tokens::ShortLivedToken;
 pub use tables::tables;
+pub use to_device::{DeviceMessage, SendToDeviceError, ToDeviceMessages, ToDevicePage};
 pub use uia::{CompletedStage, UiaError, UiaScope, UiaSession};
 pub use users::{UserParts, Users};

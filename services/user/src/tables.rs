@@ -4,17 +4,25 @@ pub(crate) mod account;
 pub(crate) mod account_data;
 pub(crate) mod account_data_feed;
 pub(crate) mod alias;
+pub(crate) mod claimed_key;
 pub(crate) mod device;
+pub(crate) mod device_change;
+pub(crate) mod device_keys;
 pub(crate) mod directory;
+pub(crate) mod fallback_key;
 pub(crate) mod filter;
 pub(crate) mod forgotten_room;
+pub(crate) mod inbox;
 pub(crate) mod login_token;
 pub(crate) mod membership_feed;
+pub(crate) mod one_time_key;
+pub(crate) mod one_time_key_pool;
 pub(crate) mod openid_token;
 pub(crate) mod profile;
 pub(crate) mod registration_token;
 pub(crate) mod session;
 pub(crate) mod spent_login_token;
+pub(crate) mod to_device_transaction;
 pub(crate) mod token;
 pub(crate) mod uia_session;
 pub(crate) mod uia_stage;
@@ -29,17 +37,25 @@ pub fn tables() -> Vec<&'static Table> {
         &account_data::ACCOUNT_DATA,
         &account_data_feed::ACCOUNT_DATA_FEED,
         &alias::ALIASES,
+        &claimed_key::CLAIMED_KEYS,
         &device::DEVICES,
+        &device_change::DEVICE_CHANGES,
+        &device_keys::DEVICE_KEYS,
         &directory::USER_DIRECTORY,
+        &fallback_key::FALLBACK_KEYS,
         &filter::FILTERS,
         &forgotten_room::FORGOTTEN_ROOMS,
+        &inbox::TO_DEVICE_INBOX,
         &login_token::LOGIN_TOKENS,
         &membership_feed::MEMBERSHIP_FEED,
+        &one_time_key::ONE_TIME_KEYS,
+        &one_time_key_pool::ONE_TIME_KEY_POOLS,
         &openid_token::OPENID_TOKENS,
         &profile::PROFILES,
         &registration_token::REGISTRATION_TOKENS,
         &session::SESSIONS,
         &spent_login_token::SPENT_LOGIN_TOKENS,
+        &to_device_transaction::TO_DEVICE_TRANSACTIONS,
         &token::TOKENS,
         &uia_session::UIA_SESSIONS,
         &uia_stage::UIA_STAGES,

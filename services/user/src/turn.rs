@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hanse_log::{AppendError, Basis, Position, Slot, Ticket};
 use hanse_proto::{
-    log::{Entry, entry::Kind},
+    log::{Entry, Relay, entry::Kind},
     user::{NameEntry, UserEntry, name_entry, user_entry},
 };
 use ruma::UserId;
@@ -62,6 +62,24 @@ impl Users {
             .map(|kind| self.entry(of_user(kind)))
             .collect();
         self.commit(turn, entries).await
+    }
+
+    /// The same for one entry that causes something elsewhere.
+    pub(crate) async fn commit_relaying(
+        &self,
+        turn: &Turn,
+        kind: user_entry::Kind,
+        relays: Vec<Relay>,
+    ) -> Result<Position, Unavailable> {
+        let entry = Kind::User(UserEntry {
+            user_id: turn.key.clone(),
+            kind: Some(kind),
+        });
+        let entry = Entry {
+            relays,
+            ..self.entry(entry)
+        };
+        self.commit(turn, vec![entry]).await
     }
 
     /// Writes an entry of the name whose turn it is; returns when it is applied.

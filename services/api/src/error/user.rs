@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use hanse_runtime::PoolError;
 use hanse_user::{
-    AccountError, AuthenticateError, ChangePasswordError, CreateAliasError, CreateFilterError,
-    DeviceError, PasswordRefused, ProfileError, PutAccountDataError, RefreshError, RegisterError,
-    RegistrationTokenError, RemoveAliasError, StartSessionError, UiaError, Unavailable,
-    VerifyError,
+    AccountError, AuthenticateError, BadKeys, ChangePasswordError, CreateAliasError,
+    CreateFilterError, DeviceError, PasswordRefused, ProfileError, PutAccountDataError,
+    RefreshError, RegisterError, RegistrationTokenError, RemoveAliasError, SendToDeviceError,
+    StartSessionError, UiaError, Unavailable, UploadKeysError, VerifyError,
 };
 use http::StatusCode;
 use ruma::api::error::ErrorKind;
@@ -211,6 +211,44 @@ impl From<RemoveAliasError> for ApiError {
         match error {
             RemoveAliasError::Unknown => Self::not_found(message),
             RemoveAliasError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<BadKeys> for ApiError {
+    fn from(error: BadKeys) -> Self {
+        let message = error.to_string();
+        match error {
+            BadKeys::Malformed { .. } => Self::bad_request(ErrorKind::BadJson, message),
+            BadKeys::NotYours | BadKeys::TooMany { .. } => Self::invalid_param(message),
+            BadKeys::TooLarge { .. } => Self::too_large(message),
+        }
+    }
+}
+
+impl From<UploadKeysError> for ApiError {
+    fn from(error: UploadKeysError) -> Self {
+        let message = error.to_string();
+        match error {
+            UploadKeysError::Bad(error) => error.into(),
+            UploadKeysError::Conflict { .. } => Self::invalid_param(message),
+            UploadKeysError::TooMany => Self::limit_exceeded(FULL, message),
+            UploadKeysError::UnknownDevice => Self::unknown_token(false, message),
+            UploadKeysError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<SendToDeviceError> for ApiError {
+    fn from(error: SendToDeviceError) -> Self {
+        let message = error.to_string();
+        match error {
+            SendToDeviceError::NotAnObject => Self::bad_request(ErrorKind::BadJson, message),
+            SendToDeviceError::Id => Self::invalid_param(message),
+            SendToDeviceError::TooLarge { .. } | SendToDeviceError::TooMany => {
+                Self::too_large(message)
+            }
+            SendToDeviceError::Unavailable(error) => error.into(),
         }
     }
 }

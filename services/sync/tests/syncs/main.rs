@@ -6,6 +6,7 @@
     reason = "what the tests share is test code, too"
 )]
 
+mod devices;
 mod lazy;
 mod memberships;
 mod polling;

@@ -190,6 +190,24 @@ impl World {
             .unwrap()
     }
 
+    /// The same, where it may be refused.
+    pub(crate) async fn try_member(
+        &self,
+        room: &RoomId,
+        sender: &UserId,
+        target: &UserId,
+        action: MembershipAction,
+    ) {
+        let change = MembershipChange {
+            sender: sender.to_owned(),
+            target: target.to_owned(),
+            action,
+            content: CanonicalJsonObject::new(),
+            transaction: None,
+        };
+        let _ = Box::pin(self.rooms.change_membership(room, change)).await;
+    }
+
     pub(crate) async fn join(&self, room: &RoomId, user: &UserId) -> Sent {
         self.member(room, user, user, MembershipAction::Join).await
     }

@@ -1,6 +1,6 @@
 //! Logging out.
 
-use hanse_proto::user::{SessionEnded, user_entry::Kind};
+use hanse_proto::user::{DeviceChanged, SessionEnded, user_entry::Kind};
 use hanse_store::Range;
 use ruma::{DeviceId, OwnedDeviceId, UserId};
 
@@ -26,8 +26,8 @@ impl Users {
         let hash = session.token_hash.to_vec();
         match row.filter(|row| row.hashes().contains(&hash)) {
             Some(row) => {
-                self.end_devices(&turn, vec![(row.device_id.clone(), Some(row))])
-                    .await
+                let ended = vec![(row.device_id.clone(), Some(row))];
+                self.end_devices(&turn, &session.user_id, ended).await
             }
             None => Ok(()),
         }
@@ -78,15 +78,23 @@ impl Users {
                 .position(|session| session.device_id == device.device_id);
             ended.push((device.device_id, at.map(|at| sessions.swap_remove(at))));
         }
-        self.end_devices(turn, ended).await
+        self.end_devices(turn, user_id, ended).await
     }
 
     async fn end_devices(
         &self,
         turn: &Turn,
+        user_id: &UserId,
         ended: Vec<(OwnedDeviceId, Option<SessionRow>)>,
     ) -> Result<(), Unavailable> {
         for chunk in ended.chunks(ENDED_AT_ONCE) {
+            let mut device_ids = Vec::new();
+            for (device_id, _) in chunk {
+                self.clear_device(turn, user_id, device_id).await?;
+                if self.has_device_keys(user_id, device_id).await? {
+                    device_ids.push(device_id.to_string());
+                }
+            }
             let entries = chunk.iter().map(|(device_id, session)| {
                 Kind::SessionEnded(SessionEnded {
                     device_id: device_id.to_string(),
@@ -94,8 +102,24 @@ impl Users {
                     device_removed: true,
                 })
             });
-            self.commit_user(turn, entries.collect::<Vec<_>>()).await?;
+            let mut entries: Vec<_> = entries.collect();
+            if !device_ids.is_empty() {
+                entries.push(Kind::DeviceChanged(DeviceChanged { device_ids }));
+            }
+            self.commit_user(turn, entries).await?;
         }
         Ok(())
+    }
+
+    /// Removes what a device has besides its session and its identity keys: first, so that a new
+    /// device of the same name finds nothing of it, wherever this stops.
+    pub(crate) async fn clear_device(
+        &self,
+        turn: &Turn,
+        user_id: &UserId,
+        device_id: &DeviceId,
+    ) -> Result<(), Unavailable> {
+        self.remove_keys(turn, user_id, device_id).await?;
+        self.empty_inbox(turn, user_id, device_id).await
     }
 }

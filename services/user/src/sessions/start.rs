@@ -16,6 +16,7 @@ use crate::{
         login_token::LoginTokenRow,
         session::SessionRow,
     },
+    turn::Turn,
 };
 
 /// Most devices of one user.
@@ -127,7 +128,7 @@ impl Users {
         self.check_proof(&proven).await?;
         let before = self.session_row(&user_id, &device_id).await?;
         let device = self
-            .device_at_login(&user_id, &device_id, new.initial_display_name)
+            .device_at_login(&turn, &user_id, &device_id, new.initial_display_name)
             .await?;
         let (tokens, pair) = self.draw_tokens(new.refresh);
         let pair = pair.to_proto();
@@ -188,6 +189,7 @@ impl Users {
     /// The device as it is, or a new one.
     async fn device_at_login(
         &self,
+        turn: &Turn,
         user_id: &UserId,
         device_id: &OwnedDeviceId,
         display_name: Option<String>,
@@ -209,6 +211,8 @@ impl Users {
         if devices.len() >= DEVICES_MAX {
             return Err(StartSessionError::TooManyDevices);
         }
+        // What reached a former device of this name while it went is not this one's.
+        self.clear_device(turn, user_id, device_id).await?;
         Ok(proto::Device {
             device_id: device_id.to_string(),
             display_name: display_name.unwrap_or_default(),

@@ -8,9 +8,11 @@
 
 mod accounts;
 mod data;
+mod keys;
 mod names;
 mod refreshing;
 mod server;
 mod sessions;
 mod short_lived;
+mod to_device;
 mod uia;

@@ -1,0 +1,266 @@
+//! Whose devices a client has to look at again ([spec]): of users whose keys changed, and of those
+//! whom the client has come to share a room with; and whom it shares none with any more.
+//!
+//! To be told twice is harmless. Whoever is left out of `left` is told as `changed` before it matters
+//! again; so rooms with many members say nothing of who is gone.
+//!
+//! [spec]: https://spec.matrix.org/v1.16/client-server-api/#tracking-the-device-list-for-a-user
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use hanse_log::Position;
+use hanse_room::UserRoom;
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UserId, api::client::sync::sync_events::DeviceLists,
+    events::room::member::MembershipState,
+};
+
+use crate::{SyncError, memory::Changed, worker::Inner};
+
+const MEMBER: &str = "m.room.member";
+const ENCRYPTION: &str = "m.room.encryption";
+/// Rooms looked at together.
+const ROOMS_AT_ONCE: usize = 8;
+/// Members of a room that the user left who are looked at, whether they are in other rooms.
+const LEFT_MEMBERS_MAX: i64 = 1_000;
+
+/// The stretch of time that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own {
+    pub(crate) since: Position,
+    pub(crate) now: Position,
+    pub(crate) changed: Changed,
+}
+
+/// The same in one room of the user.
+#[derive(Debug)]
+pub(crate) struct Stretch<'a> {
+    pub(crate) room: &'a UserRoom,
+    /// None: nothing of the room was known.
+    pub(crate) since: Option<Position>,
+    pub(crate) now: Position,
+    /// Whether members' devices changed.
+    pub(crate) devices: Changed,
+    /// Whether memberships changed, or the room became encrypted.
+    pub(crate) members: Changed,
+}
+
+/// Users seen in rooms.
+#[derive(Debug, Default)]
+struct Seen {
+    changed: BTreeSet<OwnedUserId>,
+    /// No longer in one room; perhaps in another.
+    gone: BTreeSet<OwnedUserId>,
+}
+
+/// What happened to somebody in a room.
+enum Moved {
+    In,
+    Out,
+    Nothing,
+}
+
+impl Inner {
+    pub(crate) async fn device_lists(
+        &self,
+        user_id: &UserId,
+        own: Own,
+        stretches: &[Stretch<'_>],
+    ) -> Result<DeviceLists, SyncError> {
+        let mut seen = Vec::new();
+        for stretch in stretches {
+            if !stretch.is_quiet() {
+                seen.push(self.seen_in(user_id, stretch));
+            }
+        }
+        let seen = stream::iter(seen).buffer_unordered(ROOMS_AT_ONCE);
+        let seen: Vec<Seen> = seen.try_collect().await?;
+        let mut all = Seen::default();
+        for of_room in seen {
+            all.changed.extend(of_room.changed);
+            all.gone.extend(of_room.gone);
+        }
+        all.changed.remove(user_id);
+        all.gone.remove(user_id);
+        let mut lists = DeviceLists::new();
+        for gone in all.gone {
+            if self.shares_room(&gone, stretches).await? {
+                continue;
+            }
+            all.changed.remove(&gone);
+            lists.left.push(gone);
+        }
+        if own.changed != Changed::No
+            && self
+                .users
+                .devices_changed(user_id, own.since, own.now)
+                .await?
+        {
+            all.changed.insert(user_id.to_owned());
+        }
+        lists.changed = all.changed.into_iter().collect();
+        Ok(lists)
+    }
+
+    async fn seen_in(&self, user_id: &UserId, stretch: &Stretch<'_>) -> Result<Seen, SyncError> {
+        let room_id = &stretch.room.room_id;
+        let is_in = stretch.room.membership == MembershipState::Join;
+        let was_in = match stretch.since {
+            None => false,
+            Some(_) if !stretch.moved() => is_in,
+            Some(since) => self.was_joined(room_id, user_id, since).await?,
+        };
+        match (was_in, is_in) {
+            (false, true) => Ok(Seen {
+                changed: self.everybody(room_id, stretch.now).await?,
+                ..Seen::default()
+            }),
+            (true, false) => Ok(Seen {
+                gone: self.left_behind(room_id, stretch.now).await?,
+                ..Seen::default()
+            }),
+            (true, true) => self.between(stretch).await,
+            (false, false) => Ok(Seen::default()),
+        }
+    }
+
+    async fn was_joined(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+        at: Position,
+    ) -> Result<bool, SyncError> {
+        let member = self
+            .rooms
+            .state(room_id, MEMBER, user_id.as_str(), at)
+            .await?;
+        let membership = member.and_then(|member| member.membership);
+        Ok(membership.as_deref() == Some("join"))
+    }
+
+    /// Everybody who is in a room, or invited, if its members are told of each other.
+    async fn everybody(
+        &self,
+        room_id: &RoomId,
+        now: Position,
+    ) -> Result<BTreeSet<OwnedUserId>, SyncError> {
+        if !self.rooms.tells_devices(room_id).await? {
+            return Ok(BTreeSet::new());
+        }
+        let members = self.rooms.members(room_id, now).await?.into_iter();
+        let present = members.filter(|member| counts(member.membership.as_deref()));
+        Ok(present
+            .filter_map(|member| member.state_key.try_into().ok())
+            .collect())
+    }
+
+    async fn left_behind(
+        &self,
+        room_id: &RoomId,
+        now: Position,
+    ) -> Result<BTreeSet<OwnedUserId>, SyncError> {
+        let head = self.rooms.head(room_id).await?;
+        if head.is_none_or(|head| head.head.joined_members > LEFT_MEMBERS_MAX) {
+            return Ok(BTreeSet::new());
+        }
+        self.everybody(room_id, now).await
+    }
+
+    /// What happened in a room that the user is and was in.
+    async fn between(&self, stretch: &Stretch<'_>) -> Result<Seen, SyncError> {
+        let room_id = &stretch.room.room_id;
+        let (since, now) = (stretch.since.unwrap_or(stretch.now), stretch.now);
+        let mut seen = Seen::default();
+        if stretch.devices != Changed::No {
+            let changed = self.rooms.device_changes(room_id, since, now).await?;
+            seen.changed.extend(changed);
+        }
+        if stretch.members == Changed::No {
+            return Ok(seen);
+        }
+        let mut moved = BTreeSet::new();
+        for change in self.rooms.state_changes(room_id, since, now).await? {
+            if change.event_type == ENCRYPTION && change.previous_event_id.is_none() {
+                seen.changed.extend(self.everybody(room_id, now).await?);
+            } else if change.event_type == MEMBER {
+                moved.insert(change.state_key);
+            }
+        }
+        if moved.is_empty() || !self.rooms.tells_devices(room_id).await? {
+            return Ok(seen);
+        }
+        for member in moved {
+            let Ok(user_id) = OwnedUserId::try_from(member) else {
+                continue;
+            };
+            match self.movement(room_id, &user_id, since, now).await? {
+                Moved::In => seen.changed.insert(user_id),
+                Moved::Out => seen.gone.insert(user_id),
+                Moved::Nothing => false,
+            };
+        }
+        Ok(seen)
+    }
+
+    async fn movement(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+        since: Position,
+        now: Position,
+    ) -> Result<Moved, SyncError> {
+        let mut present = [false; 2];
+        for (present, at) in present.iter_mut().zip([since, now]) {
+            let member = self
+                .rooms
+                .state(room_id, MEMBER, user_id.as_str(), at)
+                .await?;
+            *present = counts(member.and_then(|member| member.membership).as_deref());
+        }
+        Ok(match present {
+            [false, true] => Moved::In,
+            [true, false] => Moved::Out,
+            _ => Moved::Nothing,
+        })
+    }
+
+    /// Whether somebody is in a room that the user is in, of those whose members are told of each
+    /// other.
+    async fn shares_room(
+        &self,
+        other: &UserId,
+        stretches: &[Stretch<'_>],
+    ) -> Result<bool, SyncError> {
+        let joined = stretches
+            .iter()
+            .filter(|stretch| stretch.room.membership == MembershipState::Join);
+        let joined: BTreeSet<&OwnedRoomId> = joined.map(|stretch| &stretch.room.room_id).collect();
+        let theirs = self.rooms.user_rooms(other).await?;
+        let shared = theirs.iter().filter(|room| {
+            counts(Some(room.membership.as_str())) && joined.contains(&room.room_id)
+        });
+        for room in shared {
+            if self.rooms.tells_devices(&room.room_id).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Stretch<'_> {
+    /// Whether the user's own membership changed.
+    fn moved(&self) -> bool {
+        self.since.is_none_or(|since| self.room.position > since)
+    }
+
+    fn is_quiet(&self) -> bool {
+        !self.moved() && self.devices == Changed::No && self.members == Changed::No
+    }
+}
+
+/// Whether others encrypt for somebody with this membership.
+fn counts(membership: Option<&str>) -> bool {
+    matches!(membership, Some("join" | "invite"))
+}
