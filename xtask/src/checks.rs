@@ -122,6 +122,30 @@ pub(crate) fn cql_three_nodes(root: &Path, kills: u32, seed: Option<u64>) -> Res
     })
 }
 
+/// A sample of [`contention_for`].
+pub(crate) fn contention(root: &Path) -> Result<Counts> {
+    contention_for(root, 6, 20, None)
+}
+
+/// Many processes that want one slot, frozen and killed, and Redis with them.
+pub(crate) fn contention_for(
+    root: &Path,
+    processes: u8,
+    seconds: u64,
+    seed: Option<u64>,
+) -> Result<Counts> {
+    cql::with_nodes(root, cql::Nodes::One, |_, address| {
+        let mut command = program("cargo", root);
+        command.args(["run", "--release", "--package", "hanse-testkit"]);
+        command.args(["--bin", "contention", "--"]);
+        command.args(["--processes", &processes.to_string()]);
+        command.args(["--seconds", &seconds.to_string()]);
+        command.args(seed.map(|seed| format!("--seed={seed}")));
+        command.env(cql::VARIABLE, address);
+        Ok(counted(Runner::Plain, &run(&mut command)?))
+    })
+}
+
 pub(crate) fn no_cql(root: &Path) -> Option<&'static str> {
     missing(
         root,

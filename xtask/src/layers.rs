@@ -18,7 +18,7 @@ pub(crate) struct Layer {
     pub(crate) absent: fn(&Path) -> Option<&'static str>,
 }
 
-pub(crate) const LAYERS: [Layer; 14] = [
+pub(crate) const LAYERS: [Layer; 15] = [
     Layer {
         name: "fmt",
         needs: &[],
@@ -78,6 +78,12 @@ pub(crate) const LAYERS: [Layer; 14] = [
         needs: &[Need::Redis],
         run: checks::redis,
         absent: never,
+    },
+    Layer {
+        name: "contention",
+        needs: &[Need::Java, Need::Redis],
+        run: checks::contention,
+        absent: checks::no_cql,
     },
     Layer {
         name: "kill",

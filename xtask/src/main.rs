@@ -48,6 +48,18 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Let processes contend for one slot on CQL and Redis, and freeze and kill them meanwhile
+    Contention {
+        /// How many processes
+        #[arg(long, default_value_t = 10)]
+        processes: u8,
+        /// How long, in seconds
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Decides what is done to whom [default: another one each time]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Generate proto/src/gen from proto/hanse/*.proto
     Codegen,
 }
@@ -59,6 +71,15 @@ fn main() -> ExitCode {
         Command::CqlThreeNodes { kills, seed } => Need::Java
             .prepare(&root)
             .and_then(|()| checks::cql_three_nodes(&root, kills, seed))
+            .map(|counts| counts.failed == 0 && counts.passed > 0),
+        Command::Contention {
+            processes,
+            seconds,
+            seed,
+        } => [Need::Java, Need::Redis]
+            .iter()
+            .try_for_each(|need| need.prepare(&root))
+            .and_then(|()| checks::contention_for(&root, processes, seconds, seed))
             .map(|counts| counts.failed == 0 && counts.passed > 0),
         Command::Codegen => codegen::write(&root).map(|()| true),
     };

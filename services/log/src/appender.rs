@@ -127,8 +127,9 @@ impl<'a> Appender<'a> {
                 Ok(())
             }
             Settled::Refused => {
-                metrics::counter!("hanse_log_fenced_total").increment(1);
-                tracing::warn!(slot = self.shared.slot.0, seq, "fenced");
+                let reason = self.refusal().await;
+                metrics::counter!("hanse_log_fenced_total", "reason" => reason).increment(1);
+                tracing::warn!(slot = self.shared.slot.0, seq, reason, "fenced");
                 self.lose(replies)
             }
             Settled::InDoubt => {
@@ -220,6 +221,17 @@ impl<'a> Appender<'a> {
             Ok(stored.is_some_and(|stored| stored.batch_id == proposal.batch_id))
         };
         settle(|| statements.append(proposal), is_ours).await
+    }
+
+    /// Which condition an append of ours failed, for whoever has to find out why.
+    async fn refusal(&self) -> &'static str {
+        let statements = &self.inner.statements;
+        match statements.head(self.shared.slot, self.open.segment).await {
+            Ok(Some(head)) if head.epoch != self.open.head.epoch => "epoch",
+            Ok(Some(_)) => "position",
+            Ok(None) => "trimmed",
+            Err(_) => "unknown",
+        }
     }
 
     fn landed(&mut self, prepared: Prepared) -> Landed {

@@ -116,8 +116,14 @@ impl Testimony {
         self.takeovers > 0 && !self.lost_since
     }
 
+    /// A counter over all its labels.
     pub(super) fn counted(&self, name: &str) -> u64 {
-        self.counters.get(name).copied().unwrap_or_default()
+        let labelled = |key: &String| {
+            let rest = key.strip_prefix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('{'))
+        };
+        let counters = self.counters.iter().filter(|(key, _)| labelled(key));
+        counters.map(|(_, value)| value).sum()
     }
 
     /// Whether it was stopped at any time between these.
