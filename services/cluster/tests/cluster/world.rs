@@ -1,0 +1,373 @@
+//! Processes that share a store, each on a thread of its own, so that it can be killed and frozen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use hanse_cluster::{
+    HandOver, HandOverError, InProcess, Keeper, KeeperParts, Member, Membership, MembershipParts,
+    PERSISTER, View, assignee,
+};
+use hanse_log::{
+    AppendError, Applier, Bus, ClusterParts, Forward, Heard, LogParts, Notice, Position, Rows,
+    Slot, SlotLogs, SlotMap, SlotOwner,
+    tables::{LOG, SLOTS},
+};
+use hanse_proto::{
+    log::{Batch, Entry, entry::Kind as EntryKind},
+    user::UserEntry,
+};
+use hanse_runtime::{Random, SystemClock, SystemRandom, Tasks};
+use hanse_store::{Consistency, Direction, Key, Range, Scan, Store, Table};
+use hanse_store_embedded::{Durability, EmbeddedStore, Options};
+use parking_lot::Mutex;
+use prost::Message;
+use tempfile::TempDir;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::mpsc,
+};
+
+use crate::store::{Counts, Way};
+
+/// Longest wait for something that must happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct World {
+    _dir: TempDir,
+    store: Arc<EmbeddedStore>,
+    pub(crate) counts: Arc<Counts>,
+    bus: Arc<LocalBus>,
+    pub(crate) peers: Arc<Peers>,
+    slots: u32,
+}
+
+/// One process.
+pub(crate) struct Process {
+    pub(crate) id: String,
+    pub(crate) logs: SlotLogs,
+    pub(crate) membership: Membership,
+    pub(crate) way: Arc<Way>,
+    keeping: Tasks,
+    logging: Tasks,
+    runtime: Runtime,
+}
+
+struct NoRows;
+
+impl Applier for NoRows {
+    fn rows(&self, _: &Entry, _: Position, _: &mut Rows) {}
+
+    fn tables(&self) -> Vec<&'static Table> {
+        Vec::new()
+    }
+}
+
+#[derive(Default)]
+struct LocalBus(Mutex<Vec<mpsc::Sender<Heard>>>);
+
+impl Bus for LocalBus {
+    fn publish(&self, notice: Notice) {
+        let mut subscribers = self.0.lock();
+        subscribers.retain(|to| !to.is_closed());
+        for to in subscribers.iter() {
+            let _ = to.try_send(Heard::Notice(notice.clone()));
+        }
+    }
+
+    fn subscribe(&self) -> mpsc::Receiver<Heard> {
+        let (to, heard) = mpsc::channel(1_024);
+        to.try_send(Heard::Subscribed).unwrap();
+        self.0.lock().push(to);
+        heard
+    }
+}
+
+/// No entry of these tests is relayed.
+struct NoForward;
+
+#[async_trait]
+impl Forward for NoForward {
+    async fn append(&self, slot: Slot, _: Vec<Entry>) -> Result<Position, AppendError> {
+        Err(AppendError::SlotLost { slot })
+    }
+}
+
+/// The way to the other keepers, watched.
+#[derive(Default)]
+pub(crate) struct Peers {
+    keepers: InProcess,
+    asking: AtomicUsize,
+    pub(crate) asking_max: AtomicUsize,
+    pub(crate) asked: AtomicUsize,
+    pub(crate) moved: Mutex<Vec<Slot>>,
+}
+
+#[async_trait]
+impl HandOver for Peers {
+    async fn ask(&self, owner: &Member, slot: Slot, successor: &str) -> Result<(), HandOverError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let asking = self.asking.fetch_add(1, Ordering::SeqCst) + 1;
+        self.asking_max.fetch_max(asking, Ordering::SeqCst);
+        let answer = self.keepers.ask(owner, slot, successor).await;
+        if answer.is_ok() {
+            self.moved.lock().push(slot);
+        }
+        self.asking.fetch_sub(1, Ordering::SeqCst);
+        answer
+    }
+
+    async fn tell(&self, successor: &Member, slots: &[Slot]) {
+        self.keepers.tell(successor, slots).await;
+    }
+}
+
+impl World {
+    pub(crate) fn new(slots: u32) -> Self {
+        let dir = TempDir::new().unwrap();
+        let clock = SystemClock::shared();
+        let mut options = Options::new(Arc::new(move || clock.now_ms()));
+        options.durability = Durability::Os;
+        options.cache_bytes = 4 * 1024 * 1024;
+        Self {
+            store: EmbeddedStore::open(dir.path(), options).unwrap(),
+            _dir: dir,
+            counts: Arc::default(),
+            bus: Arc::default(),
+            peers: Arc::default(),
+            slots,
+        }
+    }
+
+    pub(crate) fn all(&self) -> BTreeSet<Slot> {
+        SlotMap::initial(self.slots).slots().collect()
+    }
+
+    pub(crate) async fn start(&self, name: &str) -> Process {
+        self.start_with(name, KeeperParts::STAY).await
+    }
+
+    /// `stay`: how long a slot stays before it is moved for balance.
+    pub(crate) async fn start_with(&self, name: &str, stay: Duration) -> Process {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let id = format!("{name}-{}", SystemRandom.alphanumeric(8));
+        let way = Way::to(Arc::clone(&self.store) as _, Arc::clone(&self.counts));
+        let (keeping, logging) = (Tasks::new(), Tasks::new());
+        let clock = SystemClock::shared();
+        let membership = MembershipParts {
+            store: Arc::clone(&way) as _,
+            clock: Arc::clone(&clock),
+            random: SystemRandom::shared(),
+            tasks: keeping.clone(),
+            me: Member {
+                id: id.clone(),
+                roles: vec![PERSISTER.to_owned()],
+                ..Member::default()
+            },
+        };
+        let logs = LogParts {
+            store: Arc::clone(&way) as _,
+            applier: Arc::new(NoRows),
+            clock: Arc::clone(&clock),
+            random: SystemRandom::shared(),
+            tasks: logging.clone(),
+            map: SlotMap::initial(self.slots),
+            owner: id.clone(),
+            segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            cluster: None,
+        };
+        let (bus, peers) = (Arc::clone(&self.bus), Arc::clone(&self.peers));
+        let tasks = keeping.clone();
+        let starting = runtime.spawn(async move {
+            let membership = Membership::join(membership).await.unwrap();
+            let cluster = Some(ClusterParts {
+                bus,
+                forward: Arc::new(NoForward),
+                lease: membership.lease(),
+            });
+            let logs = SlotLogs::start(LogParts { cluster, ..logs }).await.unwrap();
+            let keeper = Keeper::start(KeeperParts {
+                slots: Arc::new(logs.clone()),
+                membership: membership.clone(),
+                hand_over: Arc::clone(&peers) as _,
+                clock,
+                random: SystemRandom::shared(),
+                tasks,
+                stay,
+            });
+            peers.keepers.add(membership.id(), keeper);
+            (membership, logs)
+        });
+        let (membership, logs) = starting.await.unwrap();
+        Process {
+            id,
+            logs,
+            membership,
+            way,
+            keeping,
+            logging,
+            runtime,
+        }
+    }
+
+    /// A slot's row.
+    pub(crate) async fn row(&self, slot: Slot) -> SlotOwner {
+        let key = Key::partition(vec![i64::from(slot.0).into()]);
+        let row = self.store.get(&SLOTS, &key, Consistency::Serial).await;
+        let row = row.unwrap().unwrap();
+        SlotOwner {
+            epoch: row.values[0].as_i64().unwrap(),
+            owner: row.values[1].as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    pub(crate) async fn rows(&self) -> BTreeMap<Slot, SlotOwner> {
+        let mut rows = BTreeMap::new();
+        for slot in self.all() {
+            rows.insert(slot, self.row(slot).await);
+        }
+        rows
+    }
+
+    /// The keys in a slot's first segment, in order. Fails unless it is dense.
+    pub(crate) async fn logged(&self, slot: Slot) -> Vec<String> {
+        let scan = Scan {
+            table: &LOG,
+            partition: vec![i64::from(slot.0).into(), 0.into()],
+            range: Range::all(),
+            direction: Direction::Forward,
+            limit: Scan::LIMIT_MAX,
+        };
+        let rows = self.store.scan(scan).await.unwrap().rows;
+        let mut keys = Vec::new();
+        for (expected, row) in (1..).zip(rows.iter().filter(|row| !row.clustering.is_empty())) {
+            assert_eq!(row.clustering[0].as_i64(), Some(expected), "dense");
+            let batch = Batch::decode(row.values[2].as_bytes().unwrap().clone()).unwrap();
+            keys.extend(batch.entries.into_iter().map(key_of));
+        }
+        keys
+    }
+
+    /// Waits until these processes serve every slot, each exactly once.
+    pub(crate) async fn all_served(&self, processes: &[&Process]) {
+        let all: Vec<Slot> = self.all().into_iter().collect();
+        eventually("every slot is served", async || {
+            let mut served: Vec<Slot> = processes.iter().flat_map(|p| p.logs.served()).collect();
+            served.sort_unstable();
+            served == all
+        })
+        .await;
+    }
+
+    /// The slots that each should have.
+    pub(crate) fn shares<'a>(&self, processes: &[&'a Process]) -> BTreeMap<&'a str, Vec<Slot>> {
+        let ids: Vec<&str> = processes
+            .iter()
+            .map(|process| process.id.as_str())
+            .collect();
+        let mut shares: BTreeMap<&str, Vec<Slot>> = BTreeMap::new();
+        for slot in self.all() {
+            let id = assignee(slot, ids.iter().copied()).unwrap();
+            shares.entry(id).or_default().push(slot);
+        }
+        shares
+    }
+}
+
+fn key_of(entry: Entry) -> String {
+    match entry.kind {
+        Some(EntryKind::User(user)) => user.user_id,
+        other => panic!("not an entry of ours: {other:?}"),
+    }
+}
+
+fn entry(key: &str) -> Entry {
+    let user = UserEntry {
+        user_id: key.to_owned(),
+        kind: None,
+    };
+    Entry {
+        kind: Some(EntryKind::User(user)),
+        ..Entry::default()
+    }
+}
+
+impl Process {
+    /// Submits one entry; what comes back says whether it is in the log.
+    pub(crate) fn submit(
+        &self,
+        slot: Slot,
+        key: &str,
+    ) -> Result<impl Future<Output = Result<Position, AppendError>> + use<>, AppendError> {
+        let ticket = self.logs.submit(slot, None, vec![entry(key)])?;
+        Ok(ticket.applied())
+    }
+
+    pub(crate) async fn put(&self, slot: Slot, key: &str) -> Result<Position, AppendError> {
+        self.submit(slot, key)?.await
+    }
+
+    pub(crate) fn live(&self) -> View {
+        self.membership.view().borrow().clone()
+    }
+
+    /// Everything of the process is gone at once.
+    pub(crate) fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+
+    /// As on SIGTERM: gives its slots away and departs.
+    pub(crate) async fn drain(self) {
+        let drained = async {
+            self.keeping.finish().await;
+            self.logging.finish().await;
+        };
+        let drained = tokio::time::timeout(PATIENCE, drained).await;
+        self.runtime.shutdown_background();
+        drained.expect("the tasks end");
+    }
+
+    /// Not a task of the process runs, nor a timer, until the returned end is dropped.
+    pub(crate) async fn freeze(&self) -> std::sync::mpsc::SyncSender<()> {
+        let (thaw, frozen) = std::sync::mpsc::sync_channel::<()>(0);
+        let (begun, beginning) = tokio::sync::oneshot::channel();
+        self.runtime.spawn(async move {
+            let _ = begun.send(());
+            let _ = frozen.recv();
+        });
+        beginning.await.unwrap();
+        thaw
+    }
+}
+
+/// Waits until it is so; how long that took.
+pub(crate) async fn eventually(what: &str, mut so: impl AsyncFnMut() -> bool) -> Duration {
+    let begun = now();
+    let becomes = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let waited = tokio::time::timeout(PATIENCE, becomes).await;
+    assert!(waited.is_ok(), "never: {what}");
+    begun.elapsed()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests measure real time, across processes with clocks of their own"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
