@@ -118,3 +118,26 @@ async fn renewals_in_doubt_keep_the_lease() {
     a.drain().await;
     b.drain().await;
 }
+
+/// Red if the lease counts from when the answer came: others count from when the renewal landed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_answer_gives_no_longer_a_lease() {
+    let world = World::new(4);
+    let a = world.start("a").await;
+    world.all_served(&[&a]).await;
+    a.way.answer_ms.store(1_200, Ordering::SeqCst);
+    let landed = || *a.way.landed.lock();
+    // One more lands, is answered slowly, and is the last.
+    let before = landed();
+    eventually("one lands", async || landed() != before).await;
+    let last = landed().unwrap();
+    a.way.mute.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert!(a.membership.lease().is_held());
+    eventually("the lease ends", async || !a.membership.lease().is_held()).await;
+    let held = last.elapsed();
+    println!("an answer after 1.2 s gives a lease of {held:?} since the renewal landed");
+    assert!(held < HELD_FOR + Duration::from_millis(500), "{held:?}");
+    a.way.mute.store(false, Ordering::SeqCst);
+    a.drain().await;
+}

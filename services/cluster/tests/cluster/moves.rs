@@ -93,7 +93,7 @@ async fn a_killed_members_slots_are_taken_within_the_ttl_and_two_seconds() {
     b.drain().await;
 }
 
-/// Red if a drain names nobody, tells nobody, gives up its lease before its slots, or leaves its row.
+/// Red if a drain names nobody, gives up its lease before its slots, or leaves its row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_members_slots_are_taken_at_once() {
     let world = World::new(32);
@@ -102,24 +102,30 @@ async fn a_drained_members_slots_are_taken_at_once() {
     let mut writer = Writer::default();
     writer.round(&world, &[&a, &b, &c]).await;
     let (gone, share) = (c.id.clone(), c.logs.served());
-    // What was taken before the drain is still appended.
-    let waiting: Vec<_> = share
-        .iter()
-        .map(|slot| (*slot, c.submit(*slot, "last").unwrap()))
-        .collect();
+    // What was taken before the drain is still appended: one batch that is under way in each slot,
+    // and one behind it, for which the lease is needed while the process drains.
+    let gate = c.way.hold_appends();
+    let first: Vec<_> = share.iter().map(|slot| c.submit(*slot, "first")).collect();
+    eventually("each slot has one under way", async || {
+        c.way.appends_held.load(Ordering::SeqCst) == share.len()
+    })
+    .await;
+    let last: Vec<_> = share.iter().map(|slot| c.submit(*slot, "last")).collect();
     let begun = now();
-    let (took, ()) = tokio::join!(
-        async {
-            world.all_served(&[&a, &b]).await;
-            begun.elapsed()
-        },
-        c.drain()
-    );
+    let taken = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        gate.add_permits(10_000);
+        world.all_served(&[&a, &b]).await;
+        begun.elapsed()
+    };
+    let (took, ()) = tokio::join!(taken, c.drain());
     println!("the slots of a drained member serve again after {took:?}");
     assert!(took < Duration::from_secs(2), "{took:?}");
-    for (slot, applied) in waiting {
-        applied.await.unwrap();
-        writer.acknowledged.push((slot, "last".to_owned()));
+    for (key, waiting) in [("first", first), ("last", last)] {
+        for (slot, applied) in share.iter().zip(waiting) {
+            applied.unwrap().await.unwrap();
+            writer.acknowledged.push((*slot, key.to_owned()));
+        }
     }
     let shares = world.shares(&[&a, &b]);
     for slot in share {
@@ -137,6 +143,28 @@ async fn a_drained_members_slots_are_taken_at_once() {
     writer.check(&world).await;
     a.drain().await;
     b.drain().await;
+}
+
+/// Red if those to whom slots are handed are not told, or do not take what names them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_does_not_need_the_members_to_notice() {
+    let world = World::new(16);
+    let (a, b) = tokio::join!(world.start("a"), world.start("b"));
+    world.all_served(&[&a, &b]).await;
+    // Neither that it drains nor that it departs gets through.
+    b.way.mute.store(true, Ordering::SeqCst);
+    let begun = now();
+    let (took, ()) = tokio::join!(
+        async {
+            world.all_served(&[&a]).await;
+            begun.elapsed()
+        },
+        b.drain()
+    );
+    println!("handed over without a word in the table after {took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(a.live().live.len(), 2);
+    a.drain().await;
 }
 
 /// Red if a newcomer takes slots by force, several at once or before their time, or if slots that do

@@ -4,8 +4,9 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -15,6 +16,8 @@ use hanse_store::{
 };
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+
+use crate::world::now;
 
 /// Statements, by verb and table.
 #[derive(Default)]
@@ -39,6 +42,12 @@ pub(crate) struct Way {
     pub(crate) appends_held: AtomicUsize,
     /// Nothing comes through.
     pub(crate) cut: AtomicBool,
+    /// Nothing comes through to table `members`.
+    pub(crate) mute: AtomicBool,
+    /// Answers to renewals take this long, in milliseconds.
+    pub(crate) answer_ms: AtomicU64,
+    /// When the last renewal landed.
+    pub(crate) landed: Mutex<Option<Instant>>,
     /// Of every three renewals, one lands in doubt and one is lost in doubt.
     pub(crate) doubtful: AtomicBool,
     renewals: AtomicUsize,
@@ -52,6 +61,9 @@ impl Way {
             held: Mutex::default(),
             appends_held: AtomicUsize::new(0),
             cut: AtomicBool::new(false),
+            mute: AtomicBool::new(false),
+            answer_ms: AtomicU64::new(0),
+            landed: Mutex::default(),
             doubtful: AtomicBool::new(false),
             renewals: AtomicUsize::new(0),
         })
@@ -66,7 +78,8 @@ impl Way {
 
     fn through(&self, verb: &str, table: &str) -> Result<(), StoreError> {
         self.counts.count(verb, table);
-        if self.cut.load(Ordering::SeqCst) {
+        let mute = table == "members" && self.mute.load(Ordering::SeqCst);
+        if mute || self.cut.load(Ordering::SeqCst) {
             let source = "cut, to order".into();
             return Err(StoreError::Unavailable { source });
         }
@@ -83,6 +96,14 @@ impl Way {
             self.appends_held.fetch_add(1, Ordering::SeqCst);
             gate.acquire().await.unwrap().forget();
         }
+    }
+
+    async fn renew(&self, batch: ConditionalBatch) -> Result<Outcome, StoreError> {
+        let outcome = self.store.conditional(batch).await?;
+        *self.landed.lock() = Some(now());
+        let wait = Duration::from_millis(self.answer_ms.load(Ordering::SeqCst));
+        tokio::time::sleep(wait).await;
+        Ok(outcome)
     }
 
     async fn in_doubt(&self, batch: ConditionalBatch) -> Result<Outcome, StoreError> {
@@ -136,6 +157,9 @@ impl Store for Way {
         self.hold(&batch).await;
         if batch.table.name == "members" && self.doubtful.load(Ordering::SeqCst) {
             return self.in_doubt(batch).await;
+        }
+        if batch.table.name == "members" {
+            return self.renew(batch).await;
         }
         self.store.conditional(batch).await
     }
