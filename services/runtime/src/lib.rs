@@ -29,4 +29,4 @@ pub use lifecycle::{DrainLimits, Drained, Lifecycle, OsSignals, Stage, Stop, Sto
 pub use pool::{BlockingPool, PoolError};
 pub use random::{Random, SeededRandom, SystemRandom, TOKEN_CHARS};
 pub use readiness::{Readiness, ReadyPart};
-pub use tasks::{TaskHandle, TaskLost, Tasks};
+pub use tasks::{Scheduler, TaskHandle, TaskLost, Tasks};

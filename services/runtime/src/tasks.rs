@@ -1,10 +1,14 @@
 //! The only place where tasks start, so that drain knows what it waits for.
 
 use std::any::Any;
+use std::fmt::Debug;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +35,13 @@ pub enum TaskLost {
 /// Awaits a task's result. Dropping it does not stop the task.
 pub type TaskHandle<T> = JoinHandle<Result<T, TaskLost>>;
 
+/// Polls a group's tasks instead of tokio. For the simulation, which decides whose turn it is,
+/// freezes processes, and drops their tasks as a kill would.
+pub trait Scheduler: Debug + Send + Sync + 'static {
+    /// Polls the task until it ends, or drops it.
+    fn start(&self, name: &'static str, task: BoxFuture<'static, ()>);
+}
+
 /// A group of tasks with two tokens: *soft* asks them to finish, *hard* cuts them at their next
 /// await. Clones are the same group.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +50,7 @@ pub struct Tasks {
     soft: CancellationToken,
     hard: CancellationToken,
     failed: CancellationToken,
+    scheduler: Option<Arc<dyn Scheduler>>,
 }
 
 impl Tasks {
@@ -46,6 +58,14 @@ impl Tasks {
     /// [`Lifecycle::tasks`](crate::Lifecycle::tasks).
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A group whose tasks are polled by `scheduler`.
+    pub fn scheduled_by(scheduler: Arc<dyn Scheduler>) -> Self {
+        Self {
+            scheduler: Some(scheduler),
+            ..Self::default()
+        }
     }
 
     /// A group whose hard stop and failure are shared with others.
@@ -65,7 +85,7 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         let hard = self.hard.clone();
-        self.tracker.spawn(async move {
+        let task = async move {
             let caught = AssertUnwindSafe(future).catch_unwind();
             // Biased: what is cut must not run on because something else woke it, too.
             tokio::select! {
@@ -73,7 +93,20 @@ impl Tasks {
                 () = hard.cancelled() => Err(TaskLost::Cut { task: name }),
                 ended = caught => ended.map_err(|panic| report_panic(name, panic.as_ref())),
             }
-        })
+        };
+        let Some(scheduler) = &self.scheduler else {
+            return self.tracker.spawn(task);
+        };
+        let (done, result) = oneshot::channel();
+        scheduler.start(
+            name,
+            Box::pin(async move {
+                let _ = done.send(task.await);
+            }),
+        );
+        let dropped = Err(TaskLost::Cut { task: name });
+        self.tracker
+            .spawn(async move { result.await.unwrap_or(dropped) })
     }
 
     /// Starts a task without which the process is of no use: when it panics, or ends before the
@@ -193,6 +226,39 @@ mod tests {
         let deaf = tasks.spawn("deaf", std::future::pending::<()>());
         tasks.hard().cancel();
         assert_eq!(deaf.await.unwrap(), Err(TaskLost::Cut { task: "deaf" }));
+    }
+
+    #[derive(Default)]
+    struct Shelf(parking_lot::Mutex<Vec<BoxFuture<'static, ()>>>);
+
+    impl Debug for Shelf {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Shelf")
+        }
+    }
+
+    impl Scheduler for Shelf {
+        fn start(&self, _: &'static str, task: BoxFuture<'static, ()>) {
+            self.0.lock().push(task);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_scheduler_polls_or_drops_what_is_spawned() {
+        let shelf = Arc::new(Shelf::default());
+        let tasks = Tasks::scheduled_by(Arc::clone(&shelf) as _);
+        let (polled, dropped) = (
+            tasks.spawn("polled", async { 7 }),
+            tasks.spawn("dropped", async {}),
+        );
+        tokio::task::yield_now().await;
+        assert_eq!(tasks.running(), 2, "nobody has polled them");
+        let shelved = shelf.0.lock().drain(..).next();
+        shelved.unwrap().await;
+        assert_eq!(polled.await.unwrap(), Ok(7));
+        let cut = Err(TaskLost::Cut { task: "dropped" });
+        assert_eq!(dropped.await.unwrap(), cut);
+        tasks.finish().await;
     }
 
     #[tokio::test]
