@@ -56,7 +56,7 @@ pub(crate) async fn poll_heads(inner: &Inner) -> Result<(), StoreError> {
             direction: Direction::Forward,
             limit: HEADS_PER_SHARD as usize,
         };
-        for row in inner.store.scan(scan).await?.rows {
+        for row in inner.statements.rows(scan).await? {
             if let Some((slot, point)) = head_of(&row)
                 && let Some(shared) = inner.slot(slot)
             {

@@ -105,7 +105,7 @@ pub(crate) async fn taken(inner: &Inner, slot: Slot) -> Result<HashMap<u32, Take
         direction: Direction::Forward,
         limit: Scan::LIMIT_MAX,
     };
-    let rows = inner.store.scan(scan).await?.rows;
+    let rows = inner.statements.rows(scan).await?;
     let pair = |row: &hanse_store::Row| {
         let source = row.clustering.first().and_then(Value::as_i64)?;
         let position = row.values.first().and_then(Value::as_i64)?;

@@ -273,6 +273,20 @@ impl Statements {
             .collect()
     }
 
+    /// Every row of a range, however many pages it takes.
+    pub(crate) async fn rows(&self, mut scan: Scan) -> Result<Vec<Row>, StoreError> {
+        let mut rows: Vec<Row> = Vec::new();
+        loop {
+            let page = self.store.scan(scan.clone()).await?;
+            rows.extend(page.rows);
+            let Some(last) = rows.last().filter(|_| page.more) else {
+                return Ok(rows);
+            };
+            scan.range.from.clone_from(&last.clustering);
+            scan.range.from_exclusive = true;
+        }
+    }
+
     async fn one_step(
         &self,
         slot: Slot,

@@ -69,7 +69,7 @@ impl Statements {
             direction: Direction::Forward,
             limit: Scan::LIMIT_MAX,
         };
-        let rows = self.store.scan(scan).await?.rows;
+        let rows = self.rows(scan).await?;
         let named = |row: &Row| {
             let name = row.clustering.first().and_then(Value::as_str)?;
             Some((name.to_owned(), point(row)?))
