@@ -223,10 +223,17 @@ impl Statements {
         self.one_step(slot, segment, step).await
     }
 
-    /// Takes a sealed segment out of the log.
+    /// Takes a sealed segment out of the log. Of the first one the head stays for ever: it is
+    /// created without knowing what was before, and who was late to do so would begin the log anew.
     pub(crate) async fn trim(&self, slot: Slot, segment: i64) -> Result<Outcome, StoreError> {
-        let head = ConditionalStep::DeleteStatics {
-            conditions: vec![("sealed", (segment + 1).into())],
+        let sealed = vec![("sealed", (segment + 1).into())];
+        let head = if segment == 0 {
+            ConditionalStep::UpdateStatics {
+                set: sealed.clone(),
+                conditions: sealed,
+            }
+        } else {
+            ConditionalStep::DeleteStatics { conditions: sealed }
         };
         self.store
             .conditional(ConditionalBatch {
