@@ -189,10 +189,16 @@ impl Applying {
         if self.at.seq == self.headed {
             return;
         }
-        match put_head(&self.inner, self.shared.slot, self.at, self.stamp).await {
+        match self.put_head().await {
             Ok(()) => self.headed = self.at.seq,
             Err(error) => tracing::warn!(slot = self.shared.slot.0, %error, "heads did not follow"),
         }
+    }
+
+    /// The archives first: a row of `heads` that outlives them would show what is not there.
+    async fn put_head(&self) -> Result<(), StoreError> {
+        self.inner.store.sync().await?;
+        put_head(&self.inner, self.shared.slot, self.at, self.stamp).await
     }
 
     /// Makes the archives durable, then moves the slot's row; a failure only means more replay.
