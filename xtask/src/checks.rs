@@ -1,6 +1,7 @@
 //! What each layer runs.
 
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -152,6 +153,21 @@ pub(crate) fn no_cql(root: &Path) -> Option<&'static str> {
         "deploy/cql/start.sh",
         "there is no deploy/cql/start.sh",
     )
+}
+
+/// The slot log in a world that fails: seeds, and some of them twice.
+pub(crate) fn simulation(root: &Path) -> Result<Counts> {
+    let args = ["--seeds", "200", "--determinism", "5"];
+    let mut command = simulate(root);
+    Ok(counted(Runner::Plain, &run(command.args(args))?))
+}
+
+/// The simulation's binary, optimised, to be given its arguments.
+pub(crate) fn simulate(root: &Path) -> Command {
+    let mut command = program("cargo", root);
+    command.args(["run", "--release", "--package", "hanse-simulation"]);
+    command.args(["--bin", "simulate", "--"]);
+    command
 }
 
 /// The server killed under load again and again.

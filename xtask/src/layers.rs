@@ -68,6 +68,12 @@ pub(crate) const LAYERS: [Layer; 15] = [
         absent: never,
     },
     Layer {
+        name: "simulation",
+        needs: &[],
+        run: checks::simulation,
+        absent: never,
+    },
+    Layer {
         name: "cql",
         needs: &[Need::Java],
         run: checks::cql,

@@ -60,6 +60,12 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Run the slot log in a world that fails; `-- --help` tells how
+    Simulate {
+        /// Arguments of the simulation: --seeds N, --from S, --seed S, --determinism N, …
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Generate proto/src/gen from proto/hanse/*.proto
     Codegen,
 }
@@ -81,6 +87,9 @@ fn main() -> ExitCode {
             .try_for_each(|need| need.prepare(&root))
             .and_then(|()| checks::contention_for(&root, processes, seconds, seed))
             .map(|counts| counts.failed == 0 && counts.passed > 0),
+        Command::Simulate { args } => {
+            command::run(checks::simulate(&root).args(args)).map(|ran| ran.success)
+        }
         Command::Codegen => codegen::write(&root).map(|()| true),
     };
     match done {
