@@ -18,7 +18,7 @@ pub(crate) struct Layer {
     pub(crate) absent: fn(&Path) -> Option<&'static str>,
 }
 
-pub(crate) const LAYERS: [Layer; 15] = [
+pub(crate) const LAYERS: [Layer; 16] = [
     Layer {
         name: "fmt",
         needs: &[],

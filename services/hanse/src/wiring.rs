@@ -145,6 +145,7 @@ async fn open_logs(
         map: SlotMap::initial(SlotMap::SLOTS_SINGLE_PROCESS),
         owner: surroundings.random.alphanumeric(8),
         segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+        consumers: vec![hanse_room::DEVICE_CHANGES],
         cluster: None,
     };
     Ok(SlotLogs::open(parts)

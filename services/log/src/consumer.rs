@@ -28,6 +28,14 @@ pub trait Consumer: Send + Sync + 'static {
 
     /// Takes a batch; may see it again after a crash, or after the slot changed hands.
     async fn consume(&self, batch: &AppliedBatch) -> Result<(), Self::Error>;
+
+    /// Brings up to date, from the archives, what it makes of a slot: what it had to read next is
+    /// no longer in the log, and it goes on at `first`. That happens only to a consumer that is not
+    /// among [`LogParts::consumers`](crate::LogParts::consumers), or was not at the time; without
+    /// anything to bring up to date, it goes on.
+    async fn rebuild(&self, _slot: Slot, _first: LogPoint) -> Result<(), Self::Error> {
+        Ok(())
+    }
 }
 
 /// A consumer, whatever its errors.
@@ -35,6 +43,7 @@ pub trait Consumer: Send + Sync + 'static {
 trait AnyConsumer: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     async fn consume(&self, batch: &AppliedBatch) -> Result<(), String>;
+    async fn rebuild(&self, slot: Slot, first: LogPoint) -> Result<(), String>;
 }
 
 struct Erased<C>(Arc<C>);
@@ -48,11 +57,17 @@ impl<C: Consumer> AnyConsumer for Erased<C> {
     async fn consume(&self, batch: &AppliedBatch) -> Result<(), String> {
         self.0.consume(batch).await.map_err(|e| e.to_string())
     }
+
+    async fn rebuild(&self, slot: Slot, first: LogPoint) -> Result<(), String> {
+        let rebuilt = self.0.rebuild(slot, first).await;
+        rebuilt.map_err(|e| e.to_string())
+    }
 }
 
 /// The consumers of this process, which run over each slot that it serves.
-#[derive(Default)]
 pub(crate) struct Consumers {
+    /// Those that there will be; the log is kept for them before they have begun.
+    expected: Vec<&'static str>,
     state: Mutex<State>,
 }
 
@@ -64,6 +79,13 @@ struct State {
 }
 
 impl Consumers {
+    pub(crate) fn expecting(expected: Vec<&'static str>) -> Self {
+        Self {
+            expected,
+            state: Mutex::default(),
+        }
+    }
+
     /// Adds a consumer, and starts it over what is served already.
     pub(crate) fn add<C: Consumer>(&self, inner: &Arc<Inner>, consumer: &Arc<C>) {
         let consumer: Arc<dyn AnyConsumer> = Arc::new(Erased(Arc::clone(consumer)));
@@ -84,6 +106,12 @@ impl Consumers {
         state.served.push((slot, ended.clone()));
     }
 
+    /// Lets go of all of them; those that run go on to their end.
+    pub(crate) fn forget(&self) {
+        let forgotten = std::mem::take(&mut *self.state.lock());
+        drop(forgotten);
+    }
+
     /// The oldest segment of the slot that a consumer may still have to read.
     pub(crate) async fn oldest_segment(
         &self,
@@ -97,7 +125,8 @@ impl Consumers {
 
     fn names(&self) -> Vec<&'static str> {
         let state = self.state.lock();
-        state.all.iter().map(|consumer| consumer.name()).collect()
+        let begun = state.all.iter().map(|consumer| consumer.name());
+        begun.chain(self.expected.iter().copied()).collect()
     }
 }
 
@@ -169,7 +198,13 @@ impl Run<'_> {
         self.stored = statements.cursor(self.slot, name).await?;
         self.at = self.stored.unwrap_or_default();
         loop {
-            let batches = read_after(self.inner, self.slot, self.at).await?;
+            let batches = match read_after(self.inner, self.slot, self.at).await {
+                Err(ReadError::Trimmed { first, .. }) => {
+                    self.rebuild(first).await;
+                    continue;
+                }
+                read => read?,
+            };
             if batches.is_empty() {
                 self.wait().await?;
                 continue;
@@ -181,6 +216,21 @@ impl Run<'_> {
                 self.write_cursor().await?;
             }
         }
+    }
+
+    /// It came too late: the archives tell what the log no longer does.
+    async fn rebuild(&mut self, first: LogPoint) {
+        let (slot, consumer) = (self.slot.0, self.consumer.name());
+        tracing::warn!(slot, consumer, seq = first.seq, "the log begins later");
+        while let Err(error) = self.consumer.rebuild(self.slot, first).await {
+            tracing::warn!(slot, consumer, %error, "a rebuild failed");
+            tokio::time::sleep(RETRY_PAUSE).await;
+        }
+        metrics::counter!("hanse_log_rebuilds_total", "consumer" => consumer).increment(1);
+        self.at = LogPoint {
+            seq: first.seq - 1,
+            ..first
+        };
     }
 
     async fn take(&mut self, batch: &AppliedBatch) {

@@ -51,6 +51,9 @@ pub struct LogParts {
     pub owner: String,
     /// A segment is succeeded when its bodies exceed this; see [`LogParts::SEGMENT_BYTES_MAX`].
     pub segment_bytes_max: usize,
+    /// The names of the durable consumers that will run. The log is kept for them from the start,
+    /// also for one that is new and has no cursor yet.
+    pub consumers: Vec<&'static str>,
     /// The other processes, if there are any.
     pub cluster: Option<ClusterParts>,
 }
@@ -119,10 +122,13 @@ impl SlotLogs {
             owner: parts.owner,
             segment_bytes_max: parts.segment_bytes_max,
             cluster: parts.cluster,
-            consumers: Consumers::default(),
+            consumers: Consumers::expecting(parts.consumers),
             live: Mutex::new(Some(broadcast::channel(LIVE_LEN_MAX).0)),
             changes: watch::Sender::new(0),
         });
+        inner
+            .tasks
+            .spawn("log-consumers", until_end(Arc::clone(&inner)));
         heads::poll_heads(&inner).await?;
         heads::watch_others(&inner);
         let logs = Self { inner };
@@ -365,6 +371,20 @@ impl SlotLogs {
     pub(crate) fn cluster(&self) -> Option<&ClusterParts> {
         self.inner.cluster.as_ref()
     }
+}
+
+/// Consumers may hold these logs, which hold them: they are let go when the process ends, in order
+/// or by force.
+async fn until_end(inner: Arc<Inner>) {
+    struct Forget(Arc<Inner>);
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            self.0.consumers.forget();
+        }
+    }
+    let soft = inner.tasks.soft().clone();
+    let _forget = Forget(inner);
+    soft.cancelled().await;
 }
 
 /// The bytes of an entry that count towards a batch's.

@@ -27,6 +27,8 @@ use crate::{
     tables::{DEVICE_CHANGE_POSITIONS, last_change, last_change_key},
 };
 
+/// The consumer's name, for [`hanse_log::LogParts::consumers`].
+pub const CONSUMER: &str = "device-changes";
 /// Rooms listed in one entry: some 50 KiB.
 const ROOMS_LISTED_MAX: usize = 1_000;
 /// Rooms, or slots, looked at together.
@@ -56,7 +58,7 @@ impl Consumer for DeviceChanges {
     type Error = RoomError;
 
     fn name(&self) -> &'static str {
-        "device-changes"
+        CONSUMER
     }
 
     async fn consume(&self, batch: &AppliedBatch) -> Result<(), RoomError> {

@@ -26,6 +26,7 @@ mod tables;
 mod typing;
 
 pub use create::NewRoom;
+pub use device_changes::CONSUMER as DEVICE_CHANGES;
 pub use error::RoomError;
 pub use membership::{MembershipAction, MembershipChange};
 pub use read::{

@@ -156,6 +156,7 @@ async fn replay(world: &Arc<World>, time: &str) -> Result<Dump, String> {
         map: SlotMap::initial(ground.plan.slots),
         owner: "replay".to_owned(),
         segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+        consumers: Vec::new(),
         cluster: None,
     };
     let opened = tasks.spawn("replay", SlotLogs::open(parts)).await;

@@ -181,6 +181,7 @@ impl Node {
             map: SlotMap::initial(ground.plan.slots),
             owner: owner_name(process),
             segment_bytes_max: ground.plan.segment_bytes_max,
+            consumers: Vec::new(),
             cluster: Some(self.cluster(process, lease)),
         };
         let logs = match SlotLogs::start(parts).await {

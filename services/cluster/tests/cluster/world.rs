@@ -185,6 +185,7 @@ impl World {
             map: SlotMap::initial(self.slots),
             owner: id.clone(),
             segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            consumers: Vec::new(),
             cluster: None,
         };
         let (bus, peers) = (Arc::clone(&self.bus), Arc::clone(&self.peers));

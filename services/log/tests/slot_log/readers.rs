@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use hanse_log::{
-    AppendError, Bus, ClusterParts, Follower, Forward, Heard, Lease, LogParts, Notice, Position,
-    Slot, SlotLogs,
+    AppendError, Bus, ClusterParts, Follower, Forward, Heard, Lease, LogParts, Notice, OpenError,
+    Position, Slot, SlotLogs,
 };
 use hanse_proto::log::Entry;
 use hanse_runtime::Tasks;
@@ -117,9 +117,15 @@ impl Cluster {
 }
 
 impl Member {
+    /// Takes the slot, as soon as what this process did with it before has ended.
     async fn serve(&self, slot: Slot) {
-        let observed = self.process.logs.owner(slot).await.unwrap();
-        self.process.logs.serve(slot, &observed).await.unwrap();
+        eventually("it serves", async || {
+            let observed = self.process.logs.owner(slot).await.unwrap();
+            let served = self.process.logs.serve(slot, &observed).await;
+            !matches!(served, Err(OpenError::Busy { .. }))
+        })
+        .await;
+        assert!(self.process.logs.served().contains(&slot));
     }
 
     async fn fill(&self, from: usize, count: usize) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use hanse_log::{AppliedBatch, Consumer, LogPoint, ReadError};
+use hanse_log::{AppliedBatch, Consumer, LogPoint, ReadError, Slot};
 
 use crate::{
     faults::{Fault, Write},
@@ -76,7 +76,7 @@ async fn rows_that_were_lost_are_there_again_before_their_segment_goes() {
     process.finish().await;
 }
 
-/// Red if trimming does not look at the consumers' cursors.
+/// Red if trimming does not look at the consumers' cursors, or only at those that have begun.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_consumer_still_needs_stays() {
     struct Slow(AtomicI64);
@@ -97,10 +97,10 @@ async fn what_a_consumer_still_needs_stays() {
         }
     }
 
-    let world = World::new();
+    let mut world = World::new();
+    world.expected = vec!["slow"];
     let process = world.open_small(SEGMENT_BYTES).await;
-    // It has a cursor, or the next process would trim before it knows of this consumer.
-    let slow = Arc::new(Slow(AtomicI64::new(1)));
+    let slow = Arc::new(Slow(AtomicI64::new(0)));
     process.logs.run_consumer(&slow);
     fill(&process, 0, 60).await;
     let tail = world.log(S0).await.last().unwrap().seq;
@@ -119,5 +119,56 @@ async fn what_a_consumer_still_needs_stays() {
         world.trimmed(S0).await >= 10
     })
     .await;
+    process.finish().await;
+}
+
+/// Red if a consumer that comes too late waits for ever for what was trimmed, or is given a gap
+/// without being told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_comes_too_late_rebuilds() {
+    #[derive(Default)]
+    struct Late {
+        first: AtomicI64,
+        seen: AtomicI64,
+    }
+
+    #[async_trait]
+    impl Consumer for Late {
+        type Error = Infallible;
+
+        fn name(&self) -> &'static str {
+            "late"
+        }
+
+        async fn consume(&self, batch: &AppliedBatch) -> Result<(), Infallible> {
+            if batch.slot == S0 {
+                let before = self.seen.swap(batch.point.seq, Ordering::SeqCst);
+                assert!(before == 0 || batch.point.seq <= before + 1);
+                let first = self.first.load(Ordering::SeqCst);
+                assert!(batch.point.seq >= first, "what was rebuilt");
+            }
+            Ok(())
+        }
+
+        async fn rebuild(&self, _: Slot, first: LogPoint) -> Result<(), Infallible> {
+            self.first.store(first.seq, Ordering::SeqCst);
+            Ok(())
+        }
+    }
+
+    let world = World::new();
+    let process = world.open_small(SEGMENT_BYTES).await;
+    fill(&process, 0, 60).await;
+    eventually("it is trimmed", async || world.trimmed(S0).await >= 10).await;
+    process.finish().await;
+    let process = world.open_small(SEGMENT_BYTES).await;
+    let late = Arc::new(Late::default());
+    process.logs.run_consumer(&late);
+    let last = process.put(S0, "last").await.unwrap().seq();
+    eventually("it goes on", async || {
+        late.seen.load(Ordering::SeqCst) == last
+    })
+    .await;
+    assert!(late.first.load(Ordering::SeqCst) > 10, "it was told");
     process.finish().await;
 }

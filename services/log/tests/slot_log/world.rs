@@ -121,6 +121,8 @@ pub(crate) struct World {
     pub(crate) faults: Arc<FaultyStore>,
     pub(crate) clock: ManualClock,
     pub(crate) random: SeededRandom,
+    /// The durable consumers that there will be.
+    pub(crate) expected: Vec<&'static str>,
 }
 
 /// The logs of one process.
@@ -146,6 +148,7 @@ impl World {
             _dir: dir,
             clock,
             random: SeededRandom::new(7),
+            expected: Vec::new(),
         }
     }
 
@@ -159,6 +162,7 @@ impl World {
             map: SlotMap::initial(2),
             owner: self.random.alphanumeric(8),
             segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            consumers: self.expected.clone(),
             cluster: None,
         }
     }

@@ -153,6 +153,7 @@ impl World {
             map: SlotMap::initial(SLOTS),
             owner: "a test".to_owned(),
             segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            consumers: vec![hanse_room::DEVICE_CHANGES],
             cluster: None,
         });
         let logs = logs.await.unwrap();

@@ -65,6 +65,7 @@ pub(super) async fn measure(
         tasks: tasks.clone(),
         map: SlotMap::initial(slots),
         segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+        consumers: Vec::new(),
         cluster: None,
     })
     .await?;

@@ -75,6 +75,7 @@ pub(super) fn parts(store: Arc<dyn Store>, tasks: &Tasks) -> LogParts {
         tasks: tasks.clone(),
         map: SlotMap::initial(1),
         segment_bytes_max: SEGMENT_BYTES_MAX,
+        consumers: Vec::new(),
         cluster: None,
     }
 }

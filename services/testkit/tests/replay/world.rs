@@ -111,6 +111,7 @@ impl World {
             map: SlotMap::initial(SLOTS),
             owner: format!("owner {}", self.starts),
             segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            consumers: vec![hanse_room::DEVICE_CHANGES],
             cluster: None,
         });
         let logs = logs.await.unwrap();

@@ -149,6 +149,7 @@ impl Server {
             map: SlotMap::initial(SLOTS),
             owner: "test".to_owned(),
             segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
+            consumers: Vec::new(),
             cluster: None,
         });
         let logs = logs.await.unwrap();
