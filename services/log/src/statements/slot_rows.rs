@@ -1,11 +1,11 @@
 //! The statements on table `slots`.
 
 use hanse_store::{
-    ConditionalBatch, ConditionalStep, Consistency, Key, Outcome, Row, StoreError, Value,
+    ConditionalBatch, ConditionalStep, Consistency, Key, Outcome, Row, Store, StoreError, Value,
 };
 
 use super::{Statements, bigint};
-use crate::{Slot, tables::SLOTS};
+use crate::{Slot, SlotOwner, tables::SLOTS};
 
 /// A slot's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,11 +23,29 @@ fn text(row: &Row, index: usize) -> Option<String> {
     value.map(str::to_owned)
 }
 
+impl SlotOwner {
+    /// Who stands in a slot's row, to find the way there: a claim that is under way may not be seen
+    /// yet. `None`: there is no row.
+    pub async fn glance(store: &dyn Store, slot: Slot) -> Result<Option<Self>, StoreError> {
+        let row = store.get(&SLOTS, &key(slot), Consistency::Quorum).await?;
+        Ok(row.map(|row| Self {
+            owner: text(&row, 1).unwrap_or_default(),
+            epoch: bigint(&row, false, 0).unwrap_or_default(),
+        }))
+    }
+}
+
+fn key(slot: Slot) -> Key {
+    Key::partition(vec![i64::from(slot.0).into()])
+}
+
 impl Statements {
     /// A slot's row, read serially.
     pub(crate) async fn slot_row(&self, slot: Slot) -> Result<Option<SlotRow>, StoreError> {
-        let key = Key::partition(vec![i64::from(slot.0).into()]);
-        let row = self.store.get(&SLOTS, &key, Consistency::Serial).await?;
+        let row = self
+            .store
+            .get(&SLOTS, &key(slot), Consistency::Serial)
+            .await?;
         Ok(row.map(|row| SlotRow {
             epoch: bigint(&row, false, 0).unwrap_or_default(),
             owner: text(&row, 1).unwrap_or_default(),
