@@ -1,4 +1,5 @@
-//! Wire and row formats: the protobuf messages of the slot log, by domain, and of the bus.
+//! Wire and row formats: the protobuf messages of the slot log, by domain, of the bus, and
+//! of what processes ask each other.
 //!
 //! The sources are `proto/hanse/*.proto`; `src/gen` is generated from them by `cargo xtask codegen`
 //! and checked in, so that a build needs no protobuf compiler.
@@ -8,6 +9,9 @@
 
 /// The bus: what owners show to readers in other processes.
 pub use r#gen::hanse::bus::v1 as bus;
+/// What the processes of a cluster ask each other; clients and servers need a transport.
+#[cfg(feature = "grpc")]
+pub use r#gen::hanse::cluster::v1 as cluster;
 /// The slot log: batches, entries, relays.
 pub use r#gen::hanse::log::v1 as log;
 /// Entries of rooms.
@@ -29,6 +33,13 @@ mod r#gen {
         pub mod bus {
             pub mod v1 {
                 include!("gen/hanse.bus.v1.rs");
+            }
+        }
+        #[cfg(feature = "grpc")]
+        #[expect(clippy::allow_attributes, unused_qualifications, reason = "generated")]
+        pub mod cluster {
+            pub mod v1 {
+                include!("gen/hanse.cluster.v1.rs");
             }
         }
         pub mod log {

@@ -13,10 +13,11 @@
 //! Invariant: an incumbent stays while it lives; only balance asks it for a slot, one at a time.
 //! Invariant: a refused claim, a lost slot and a failed read are tried again after a jittered,
 //! growing pause: contention never spins.
-//! Deliberately absent: how processes talk to each other. [`HandOver`] is implemented by whoever has
-//! the connections; [`InProcess`] serves processes that share an address space.
+//! [`grpc`] is how processes talk to each other. What decides ([`Keeper`], `plan.rs`) knows only the
+//! trait [`HandOver`]; [`InProcess`] serves processes that share an address space.
 
 mod assignment;
+pub mod grpc;
 mod hand_over;
 mod keeper;
 mod member;

@@ -11,8 +11,12 @@
     reason = "tests"
 )]
 
+mod calls;
 mod idle;
 mod lease;
 mod moves;
+mod proxy;
+mod relays;
 mod store;
+mod wire;
 mod world;

@@ -55,7 +55,7 @@ async fn two_that_start_at_once_share_the_slots() {
     for process in [&a, &b] {
         assert_eq!(process.logs.served(), shares[process.id.as_str()]);
     }
-    assert_eq!(world.peers.asked.load(Ordering::SeqCst), 0);
+    assert_eq!(world.wire.watch.asked.load(Ordering::SeqCst), 0);
     assert!(world.rows().await.values().all(|row| row.epoch == 1));
     a.drain().await;
     b.drain().await;
@@ -99,7 +99,16 @@ async fn a_killed_members_slots_are_taken_within_the_ttl_and_two_seconds() {
 /// Red if a drain names nobody, gives up its lease before its slots, or leaves its row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drained_members_slots_are_taken_at_once() {
-    let world = World::new(32);
+    drain(World::new(32)).await;
+}
+
+/// The same over sockets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_members_slots_are_taken_at_once_over_grpc() {
+    drain(World::over_grpc(32)).await;
+}
+
+async fn drain(world: World) {
     let (a, b, c) = tokio::join!(world.start("a"), world.start("b"), world.start("c"));
     world.all_served(&[&a, &b, &c]).await;
     let mut writer = Writer::default();
@@ -151,7 +160,16 @@ async fn a_drained_members_slots_are_taken_at_once() {
 /// Red if those to whom slots are handed are not told, or do not take what names them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_drain_does_not_need_the_members_to_notice() {
-    let world = World::new(16);
+    quiet_drain(World::new(16)).await;
+}
+
+/// The same over sockets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_does_not_need_the_members_to_notice_over_grpc() {
+    quiet_drain(World::over_grpc(16)).await;
+}
+
+async fn quiet_drain(world: World) {
     let (a, b) = tokio::join!(world.start("a"), world.start("b"));
     world.all_served(&[&a, &b]).await;
     // Neither that it drains nor that it departs gets through.
@@ -174,7 +192,16 @@ async fn a_drain_does_not_need_the_members_to_notice() {
 /// not move are touched.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_third_gets_about_a_third_one_at_a_time() {
-    let world = World::new(24);
+    third(World::new(24)).await;
+}
+
+/// The same over sockets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_third_gets_about_a_third_one_at_a_time_over_grpc() {
+    third(World::over_grpc(24)).await;
+}
+
+async fn third(world: World) {
     let stay = Duration::from_secs(5);
     let (a, b) = tokio::join!(world.start_with("a", stay), world.start_with("b", stay));
     world.all_served(&[&a, &b]).await;
@@ -186,21 +213,21 @@ async fn a_third_gets_about_a_third_one_at_a_time() {
     let mut first_at = None;
     eventually("the third has its share", async || {
         writer.round(&world, &[&a, &b, &c]).await;
-        if first_at.is_none() && !world.peers.moved.lock().is_empty() {
+        if first_at.is_none() && !world.wire.watch.moved.lock().is_empty() {
             first_at = Some(served_since.elapsed());
         }
         c.logs.served() == shares[c.id.as_str()]
     })
     .await;
     world.all_served(&[&a, &b, &c]).await;
-    let moved = world.peers.moved.lock().clone();
+    let moved = world.wire.watch.moved.lock().clone();
     println!(
         "{} of 24 slots moved, the first after {first_at:?}",
         moved.len()
     );
     assert_eq!(moved.len(), shares[c.id.as_str()].len());
     assert!(first_at.unwrap() > stay * 9 / 10, "not before its time");
-    assert_eq!(world.peers.asking_max.load(Ordering::SeqCst), 1);
+    assert_eq!(world.wire.watch.asking_max.load(Ordering::SeqCst), 1);
     for (slot, row) in world.rows().await {
         let then = &before[&slot];
         if moved.contains(&slot) {

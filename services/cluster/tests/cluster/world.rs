@@ -3,29 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use hanse_cluster::{
-    HandOver, HandOverError, InProcess, Keeper, KeeperParts, Member, Membership, MembershipParts,
-    PERSISTER, View, assignee,
+    Keeper, KeeperParts, Member, Membership, MembershipParts, PERSISTER, View, assignee,
+    grpc::ServerParts,
 };
 use hanse_log::{
-    AppendError, Applier, Bus, ClusterParts, Forward, Heard, LogParts, Notice, Position, Rows,
-    Slot, SlotLogs, SlotMap, SlotOwner,
-    tables::{LOG, SLOTS},
+    AppendError, Applier, Bus, ClusterParts, Heard, LogParts, Notice, Position, Rows, Slot,
+    SlotLogs, SlotMap, SlotOwner, tables::LOG,
 };
 use hanse_proto::{
     log::{Batch, Entry, entry::Kind as EntryKind},
     user::UserEntry,
 };
 use hanse_runtime::{Random, SystemClock, SystemRandom, Tasks};
-use hanse_store::{Consistency, Direction, Key, Range, Scan, Store, Table};
+use hanse_store::{Direction, Range, Scan, Store, Table};
 use hanse_store_embedded::{Durability, EmbeddedStore, Options};
 use parking_lot::Mutex;
 use prost::Message;
@@ -35,7 +30,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::store::{Counts, Way};
+use crate::{
+    store::{Counts, Way},
+    wire::{Link, Wire},
+};
 
 /// Longest wait for something that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,7 +43,7 @@ pub(crate) struct World {
     store: Arc<EmbeddedStore>,
     pub(crate) counts: Arc<Counts>,
     bus: Arc<LocalBus>,
-    pub(crate) peers: Arc<Peers>,
+    pub(crate) wire: Wire,
     slots: u32,
 }
 
@@ -55,7 +53,9 @@ pub(crate) struct Process {
     pub(crate) logs: SlotLogs,
     pub(crate) membership: Membership,
     pub(crate) way: Arc<Way>,
+    pub(crate) link: Link,
     keeping: Tasks,
+    calling: Tasks,
     logging: Tasks,
     runtime: Runtime,
 }
@@ -90,47 +90,18 @@ impl Bus for LocalBus {
     }
 }
 
-/// No entry of these tests is relayed.
-struct NoForward;
-
-#[async_trait]
-impl Forward for NoForward {
-    async fn append(&self, slot: Slot, _: Vec<Entry>) -> Result<Position, AppendError> {
-        Err(AppendError::SlotLost { slot })
-    }
-}
-
-/// The way to the other keepers, watched.
-#[derive(Default)]
-pub(crate) struct Peers {
-    keepers: InProcess,
-    asking: AtomicUsize,
-    pub(crate) asking_max: AtomicUsize,
-    pub(crate) asked: AtomicUsize,
-    pub(crate) moved: Mutex<Vec<Slot>>,
-}
-
-#[async_trait]
-impl HandOver for Peers {
-    async fn ask(&self, owner: &Member, slot: Slot, successor: &str) -> Result<(), HandOverError> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
-        let asking = self.asking.fetch_add(1, Ordering::SeqCst) + 1;
-        self.asking_max.fetch_max(asking, Ordering::SeqCst);
-        let answer = self.keepers.ask(owner, slot, successor).await;
-        if answer.is_ok() {
-            self.moved.lock().push(slot);
-        }
-        self.asking.fetch_sub(1, Ordering::SeqCst);
-        answer
-    }
-
-    async fn tell(&self, successor: &Member, slots: &[Slot]) {
-        self.keepers.tell(successor, slots).await;
-    }
-}
-
 impl World {
+    /// Processes that call each other directly.
     pub(crate) fn new(slots: u32) -> Self {
+        Self::by(Wire::in_process(), slots)
+    }
+
+    /// Processes that call each other over sockets.
+    pub(crate) fn over_grpc(slots: u32) -> Self {
+        Self::by(Wire::grpc(), slots)
+    }
+
+    pub(crate) fn by(wire: Wire, slots: u32) -> Self {
         let dir = TempDir::new().unwrap();
         let clock = SystemClock::shared();
         let mut options = Options::new(Arc::new(move || clock.now_ms()));
@@ -141,7 +112,7 @@ impl World {
             _dir: dir,
             counts: Arc::default(),
             bus: Arc::default(),
-            peers: Arc::default(),
+            wire,
             slots,
         }
     }
@@ -163,7 +134,7 @@ impl World {
             .unwrap();
         let id = format!("{name}-{}", SystemRandom.alphanumeric(8));
         let way = Way::to(Arc::clone(&self.store) as _, Arc::clone(&self.counts));
-        let (keeping, logging) = (Tasks::new(), Tasks::new());
+        let (keeping, calling, logging) = (Tasks::new(), Tasks::new(), Tasks::new());
         let clock = SystemClock::shared();
         let membership = MembershipParts {
             store: Arc::clone(&way) as _,
@@ -188,35 +159,50 @@ impl World {
             consumers: Vec::new(),
             cluster: None,
         };
-        let (bus, peers) = (Arc::clone(&self.bus), Arc::clone(&self.peers));
-        let tasks = keeping.clone();
+        let (bus, wire) = (Arc::clone(&self.bus), self.wire.clone());
+        let (tasks, calls) = (keeping.clone(), calling.clone());
         let starting = runtime.spawn(async move {
+            let (listener, address) = wire.listen().await;
+            let mut membership = membership;
+            membership.me.address = address;
+            let store = Arc::clone(&membership.store);
             let membership = Membership::join(membership).await.unwrap();
+            let link = wire.link(&membership, &store, &calls);
             let cluster = Some(ClusterParts {
                 bus,
-                forward: Arc::new(NoForward),
+                forward: Arc::clone(&link.forward) as _,
                 lease: membership.lease(),
             });
             let logs = SlotLogs::start(LogParts { cluster, ..logs }).await.unwrap();
             let keeper = Keeper::start(KeeperParts {
                 slots: Arc::new(logs.clone()),
                 membership: membership.clone(),
-                hand_over: Arc::clone(&peers) as _,
-                clock,
+                hand_over: Arc::clone(&link.hand_over) as _,
+                clock: Arc::clone(&clock),
                 random: SystemRandom::shared(),
                 tasks,
                 stay,
             });
-            peers.keepers.add(membership.id(), keeper);
-            (membership, logs)
+            let server = ServerParts {
+                member: membership.id().to_owned(),
+                logs: logs.clone(),
+                keeper,
+                store,
+                clock,
+                tasks: calls,
+            };
+            wire.serve(server, listener);
+            (membership, logs, link)
         });
-        let (membership, logs) = starting.await.unwrap();
+        let (membership, logs, link) = starting.await.unwrap();
         Process {
             id,
             logs,
             membership,
             way,
+            link,
             keeping,
+            calling,
             logging,
             runtime,
         }
@@ -224,13 +210,12 @@ impl World {
 
     /// A slot's row.
     pub(crate) async fn row(&self, slot: Slot) -> SlotOwner {
-        let key = Key::partition(vec![i64::from(slot.0).into()]);
-        let row = self.store.get(&SLOTS, &key, Consistency::Serial).await;
-        let row = row.unwrap().unwrap();
-        SlotOwner {
-            epoch: row.values[0].as_i64().unwrap(),
-            owner: row.values[1].as_str().unwrap_or_default().to_owned(),
-        }
+        self.row_of(slot).await.unwrap()
+    }
+
+    /// A slot's row, if there is one.
+    pub(crate) async fn row_of(&self, slot: Slot) -> Option<SlotOwner> {
+        SlotOwner::glance(self.store.as_ref(), slot).await.unwrap()
     }
 
     pub(crate) async fn rows(&self) -> BTreeMap<Slot, SlotOwner> {
@@ -293,7 +278,7 @@ fn key_of(entry: Entry) -> String {
     }
 }
 
-fn entry(key: &str) -> Entry {
+pub(crate) fn entry(key: &str) -> Entry {
     let user = UserEntry {
         user_id: key.to_owned(),
         kind: None,
@@ -323,6 +308,11 @@ impl Process {
         self.membership.view().borrow().clone()
     }
 
+    /// In the process, as its tasks do.
+    pub(crate) async fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work).await.unwrap();
+    }
+
     /// Everything of the process is gone at once.
     pub(crate) fn kill(self) {
         self.runtime.shutdown_background();
@@ -332,6 +322,7 @@ impl Process {
     pub(crate) async fn drain(self) {
         let drained = async {
             self.keeping.finish().await;
+            self.calling.finish().await;
             self.logging.finish().await;
         };
         let drained = tokio::time::timeout(PATIENCE, drained).await;
