@@ -6,6 +6,7 @@
 
 mod bare;
 mod logs;
+mod machine;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,14 +17,21 @@ use hanse_store_embedded::{EmbeddedStore, Options};
 use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
 use tokio::time::Instant;
 
+use machine::Machine;
+
 /// The most that the fsync loop writes.
 const FSYNC_BYTES_MAX: u64 = 1 << 30;
+
+/// The longest that it is measured.
+const FSYNC_MEASURED_MAX: Duration = Duration::from_secs(5);
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct AppendSpeed {
     /// Contact points of the cluster; none: the embedded engine in `directory`.
     pub nodes: Vec<String>,
+    /// Process ids of the cluster's nodes, if they run on this machine.
+    pub pids: Vec<u32>,
     /// Copies of each row.
     pub copies: u8,
     /// Where the fsync loop writes, and the embedded engine.
@@ -60,38 +68,54 @@ impl AppendSpeed {
     /// Measures everything, one after the other; says each line as soon as it is known.
     pub async fn run(&self, mut say: impl FnMut(String)) -> anyhow::Result<()> {
         say(Line::head());
-        let fsync = Fsync {
-            directory: self.directory.clone(),
-            bytes: self.bytes,
-            measured: self.measured.min(Duration::from_secs(5)),
-            bytes_max: FSYNC_BYTES_MAX,
-        };
-        let fsync = tokio::task::spawn_blocking(move || fsync.run()).await??;
-        let figure = |name: &str| fsync.figure(name).unwrap_or_default();
-        say(format!(
-            "| plain append and fsync, one at a time | {:.0} | {:.0} | {:.2} | {:.2} | 0 |",
-            figure("syncs"),
-            figure("syncs"),
-            figure("sync p50"),
-            figure("sync p99"),
-        ));
+        say(self.with_use(self.fsync()).await?);
         for slots in &self.slots {
             let store = self
                 .open(&format!("append_{}_{slots}", std::process::id()))
                 .await?;
             store.create_tables(&[&hanse_log::tables::LOG]).await?;
             for entries in &self.entries {
-                say(bare::measure(self, &store, *slots, *entries)
-                    .await?
-                    .to_string());
+                say(self
+                    .with_use(bare::measure(self, &store, *slots, *entries))
+                    .await?);
             }
             for senders in &self.senders {
-                say(logs::measure(self, &store, *slots, *senders)
-                    .await?
-                    .to_string());
+                say(self
+                    .with_use(logs::measure(self, &store, *slots, *senders))
+                    .await?);
             }
         }
         Ok(())
+    }
+
+    /// The line, and who used the processors while it was measured (its warm-up included).
+    async fn with_use(
+        &self,
+        line: impl Future<Output = anyhow::Result<impl fmt::Display>>,
+    ) -> anyhow::Result<String> {
+        let before = Machine::now(&self.pids)?;
+        let line = line.await?;
+        let used = before.until(&Machine::now(&self.pids)?)?;
+        Ok(format!("{line} {used}"))
+    }
+
+    /// What the disk does alone.
+    async fn fsync(&self) -> anyhow::Result<String> {
+        let fsync = Fsync {
+            directory: self.directory.clone(),
+            bytes: self.bytes,
+            measured: self.measured.min(FSYNC_MEASURED_MAX),
+            bytes_max: FSYNC_BYTES_MAX,
+        };
+        let fsync = tokio::task::spawn_blocking(move || fsync.run()).await??;
+        let figure = |name: &str| fsync.figure(name).unwrap_or_default();
+        Ok(format!(
+            "| plain append and fsync, one at a time | {:.0} | {:.0} | {:.2} | {:.2} | 0 |",
+            figure("syncs"),
+            figure("syncs"),
+            figure("sync p50"),
+            figure("sync p99"),
+        ))
     }
 
     /// A store of its own for each number of slots.
@@ -142,7 +166,8 @@ impl Period {
 
 impl Line {
     fn head() -> String {
-        "| what | batches/s | entries/s | p50 ms | p99 ms | errors |\n| --- | --- | --- | --- | --- | --- |"
+        "| what | batches/s | entries/s | p50 ms | p99 ms | errors | cores: cluster | own | others | load |\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"
             .to_owned()
     }
 }

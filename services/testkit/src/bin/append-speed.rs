@@ -17,6 +17,9 @@ struct Cli {
     /// Contact points, `HOST:PORT`; without any the embedded engine is measured
     #[arg(long, value_delimiter = ',')]
     nodes: Vec<String>,
+    /// Process ids of the nodes, to tell their processor time
+    #[arg(long, value_delimiter = ',')]
+    pids: Vec<u32>,
     /// Copies of each row
     #[arg(long, default_value_t = 1)]
     copies: u8,
@@ -51,6 +54,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let speed = AppendSpeed {
         nodes: cli.nodes,
+        pids: cli.pids,
         copies: cli.copies,
         directory: cli.directory,
         slots: cli.slots,
