@@ -1,14 +1,16 @@
 //! What runs statements: the session, with the profile of each kind of statement.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use hanse_store::{ConditionalBatch, Outcome, StoreError};
+use parking_lot::RwLock;
 use scylla::{
     client::{caching_session::CachingSession, execution_profile::ExecutionProfileHandle},
-    errors::ExecutionError,
+    errors::{ExecutionError, PrepareError},
     response::query_result::QueryResult,
     statement::{Statement, batch::Batch, batch::BatchType, prepared::PreparedStatement},
 };
+use tokio::sync::Mutex;
 
 use crate::{
     Clock, Dialect, ScyllaConfig, bind::Call, cql::Cql, error, gate::Gate, profile, refusal,
@@ -24,6 +26,10 @@ pub(crate) struct Engine {
     pub(crate) dialect: Dialect,
     plain: ExecutionProfileHandle,
     conditional: ExecutionProfileHandle,
+    /// Texts that were prepared before; as many as the tables' statements have.
+    prepared: RwLock<HashSet<String>>,
+    /// Held by whoever prepares a text for the first time.
+    preparing: Mutex<()>,
 }
 
 impl Engine {
@@ -37,7 +43,21 @@ impl Engine {
             conditional: profile::conditional(config.request_timeout),
             keyspace: config.keyspace,
             clock: config.clock,
+            prepared: RwLock::default(),
+            preparing: Mutex::default(),
         }
+    }
+
+    /// Prepares a text that is new, one after the other: of equal ones that a server prepares at the
+    /// same time, Cassandra 5.0.6 can forget all.
+    async fn prepare(&self, statement: &Statement) -> Result<PreparedStatement, PrepareError> {
+        if self.prepared.read().contains(&statement.contents) {
+            return self.session.add_prepared_statement(statement).await;
+        }
+        let _alone = self.preparing.lock().await;
+        let prepared = self.session.add_prepared_statement(statement).await?;
+        self.prepared.write().insert(statement.contents.clone());
+        Ok(prepared)
     }
 
     /// A statement that may be repeated, prepared.
@@ -45,7 +65,7 @@ impl Engine {
         let mut statement = Statement::new(text);
         statement.set_is_idempotent(true);
         statement.set_execution_profile_handle(Some(self.plain.clone()));
-        Ok(self.session.add_prepared_statement(&statement).await?)
+        Ok(self.prepare(&statement).await?)
     }
 
     /// Runs unconditional calls on one partition: as they are in one mutation, in order of none.
@@ -89,7 +109,7 @@ impl Engine {
         if let [call] = calls {
             let mut statement = Statement::new(call.text.clone());
             statement.set_execution_profile_handle(profile);
-            let statement = self.session.add_prepared_statement(&statement).await?;
+            let statement = self.prepare(&statement).await?;
             let session = self.session.get_session();
             return session.execute_unpaged(&statement, &call.params).await;
         }
@@ -105,7 +125,7 @@ impl Engine {
     ) -> Result<QueryResult, ExecutionError> {
         for call in calls {
             let statement = Statement::new(call.text.clone());
-            batch.append_statement(self.session.add_prepared_statement(&statement).await?);
+            batch.append_statement(self.prepare(&statement).await?);
         }
         let values: Vec<_> = calls.iter().map(|call| &call.params).collect();
         self.session.get_session().batch(&batch, values).await

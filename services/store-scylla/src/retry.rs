@@ -11,6 +11,10 @@ use scylla::{
 /// How often one statement is sent again. The request's time-out bounds all attempts together.
 const RETRIES_MAX: u32 = 2;
 
+/// The node had forgotten the statement, and again after the driver had prepared it once more: another
+/// process prepared the same one at the same time.
+const UNPREPARED: &str = "unprepared";
+
 /// Sends a statement again where another attempt may do better: at another node, since what went
 /// wrong is mostly the first one's.
 #[derive(Debug)]
@@ -47,6 +51,10 @@ impl Attempts {
         }
         self.retries += 1;
         metrics::counter!("hanse_store_retries_total", "reason" => reason).increment(1);
+        if reason == UNPREPARED {
+            // The node is well; there may be no other.
+            return RetryDecision::RetrySameTarget(None);
+        }
         RetryDecision::RetryNextTarget(None)
     }
 }
@@ -67,6 +75,7 @@ fn reason(error: &RequestAttemptError) -> Option<&'static str> {
         DbError::Unavailable { .. } => Some("unavailable"),
         DbError::ReadTimeout { .. } | DbError::WriteTimeout { .. } => Some("timeout"),
         DbError::ReadFailure { .. } | DbError::WriteFailure { .. } => Some("failure"),
+        DbError::Unprepared { .. } => Some(UNPREPARED),
         _ => None,
     }
 }
@@ -98,6 +107,15 @@ mod tests {
             assert_eq!(decided, RetryDecision::RetryNextTarget(None));
         }
         assert_eq!(attempts.decide(true, &timeout()), RetryDecision::DontRetry);
+    }
+
+    #[test]
+    fn a_forgotten_statement_is_prepared_again_at_the_same_node() {
+        let forgotten = refused(DbError::Unprepared {
+            statement_id: b"id".as_slice().into(),
+        });
+        let decided = Attempts::default().decide(true, &forgotten);
+        assert_eq!(decided, RetryDecision::RetrySameTarget(None));
     }
 
     #[test]
