@@ -22,7 +22,7 @@ pub use contender::{ContenderOptions, contend};
 pub use verdict::Verdict;
 
 use self::{
-    child::Contenders,
+    child::{Contenders, Whom},
     evidence::{Evidence, Fault},
     redis::RedisServer,
 };
@@ -31,6 +31,10 @@ use self::{
 const SLOT: hanse_log::Slot = hanse_log::Slot(0);
 /// What nobody disturbs: the time at the end in which every reader must arrive at the tail.
 const QUIET: Duration = Duration::from_secs(8);
+/// How long it may take until somebody has the slot.
+const START_WITHIN: Duration = Duration::from_mins(1);
+/// Longer than any contender lets another one have the slot.
+const LATE: Duration = Duration::from_secs(6);
 /// How long Redis stays away when it was killed.
 const REDIS_AWAY: Duration = Duration::from_secs(6);
 
@@ -88,9 +92,16 @@ impl Contention {
         evidence: &mut Evidence,
     ) -> anyhow::Result<()> {
         let mut dice = ChaCha12Rng::seed_from_u64(self.seed);
-        let start = Instant::now();
         let (mut flushed, mut killed) = (false, false);
-        contenders.serving_within(Duration::from_mins(1)).await?;
+        // What every run must show, however short: a late append, and an owner that is gone.
+        contenders.serving_within(START_WITHIN).await?;
+        contenders
+            .freeze(&mut dice, Whom::Owner, LATE, evidence)
+            .await?;
+        contenders.serving_within(START_WITHIN).await?;
+        contenders.kill(&mut dice, Whom::Owner, evidence)?;
+        contenders.start()?;
+        let start = Instant::now();
         while start.elapsed() < self.lasts {
             sleep(Duration::from_millis(dice.random_range(300..1_500))).await;
             if !flushed && start.elapsed() > self.lasts / 4 {
@@ -106,9 +117,11 @@ impl Contention {
                 evidence.fault(Fault::RedisStarted);
             } else if dice.random_ratio(2, 3) {
                 let frozen = Duration::from_millis(dice.random_range(500..4_000));
-                contenders.freeze(&mut dice, frozen, evidence).await?;
+                contenders
+                    .freeze(&mut dice, Whom::Mostly, frozen, evidence)
+                    .await?;
             } else {
-                contenders.kill(&mut dice, evidence)?;
+                contenders.kill(&mut dice, Whom::Mostly, evidence)?;
                 contenders.start()?;
             }
         }

@@ -26,6 +26,15 @@ use super::{
     evidence::{Evidence, Fault, Testimony, now_ms},
 };
 
+/// Who is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Who has the slot, as far as it told.
+    Owner,
+    /// Mostly the same, sometimes any.
+    Mostly,
+}
+
 /// All that run.
 pub(super) struct Contenders {
     program: PathBuf,
@@ -97,12 +106,12 @@ impl Contenders {
         Ok(File::create(directory.join(name))?.into())
     }
 
-    /// Returns when one of them has the slot for the first time.
+    /// Returns when one of them has the slot.
     pub(super) async fn serving_within(&self, limit: Duration) -> anyhow::Result<()> {
         let start = Instant::now();
         while start.elapsed() < limit {
-            let mut all = self.running.iter();
-            if all.any(|one| one.serves.load(Ordering::Relaxed)) {
+            let mut living = self.running.iter().filter(|one| !one.killed);
+            if living.any(|one| one.serves.load(Ordering::Relaxed)) {
                 return Ok(());
             }
             sleep(Duration::from_millis(50)).await;
@@ -110,14 +119,15 @@ impl Contenders {
         bail!("nobody took the slot in time")
     }
 
-    /// Stops one, mostly the owner, and lets it go on after a while.
+    /// Stops one, and lets it go on after a while.
     pub(super) async fn freeze(
         &mut self,
         dice: &mut impl Rng,
+        whom: Whom,
         lasts: Duration,
         evidence: &mut Evidence,
     ) -> anyhow::Result<()> {
-        let Some(victim) = self.victim(dice) else {
+        let Some(victim) = self.victim(dice, whom) else {
             return Ok(());
         };
         let owner = victim.serves.load(Ordering::Relaxed);
@@ -134,13 +144,14 @@ impl Contenders {
         Ok(())
     }
 
-    /// SIGKILL, mostly to the owner.
+    /// SIGKILL.
     pub(super) fn kill(
         &mut self,
         dice: &mut impl Rng,
+        whom: Whom,
         evidence: &mut Evidence,
     ) -> anyhow::Result<()> {
-        let Some(victim) = self.victim(dice) else {
+        let Some(victim) = self.victim(dice, whom) else {
             return Ok(());
         };
         let owner = victim.serves.load(Ordering::Relaxed);
@@ -155,7 +166,7 @@ impl Contenders {
         Ok(())
     }
 
-    fn victim(&mut self, dice: &mut impl Rng) -> Option<&mut Contender> {
+    fn victim(&mut self, dice: &mut impl Rng, whom: Whom) -> Option<&mut Contender> {
         let alive = |index: &usize| self.running.get(*index).is_some_and(|one| !one.killed);
         let all: Vec<usize> = (0..self.running.len()).filter(alive).collect();
         let owns = |index: &&usize| {
@@ -163,11 +174,8 @@ impl Contenders {
             one.is_some_and(|one| one.serves.load(Ordering::Relaxed))
         };
         let owners: Vec<usize> = all.iter().filter(owns).copied().collect();
-        let among = if dice.random_ratio(4, 5) && !owners.is_empty() {
-            owners
-        } else {
-            all
-        };
+        let an_owner = whom == Whom::Owner || (dice.random_ratio(4, 5) && !owners.is_empty());
+        let among = if an_owner { owners } else { all };
         let index = *among.choose(dice)?;
         self.running.get_mut(index)
     }
