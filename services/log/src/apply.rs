@@ -214,17 +214,31 @@ impl Applying {
             other => {
                 let slot = self.shared.slot.0;
                 tracing::warn!(slot, ?other, "the checkpoint did not move");
+                self.look_at_checkpoint().await;
             }
         }
     }
 
     async fn move_checkpoint(&self) -> Result<Outcome, StoreError> {
         self.inner.store.sync().await?;
-        let LogPoint { segment, seq } = self.at;
+        let from = *self.durable.borrow();
         let statements = &self.inner.statements;
         statements
-            .checkpoint(self.shared.slot, self.epoch, segment, seq)
+            .checkpoint(self.shared.slot, self.epoch, from, self.at)
             .await
+    }
+
+    /// Where it stands after all: the next move starts there.
+    async fn look_at_checkpoint(&self) {
+        let row = self.inner.statements.slot_row(self.shared.slot).await;
+        if let Ok(Some(row)) = row
+            && row.epoch == self.epoch
+        {
+            self.durable.send_replace(LogPoint {
+                segment: row.segment,
+                seq: row.checkpoint,
+            });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use hanse_store::{
 };
 
 use super::{Statements, bigint};
-use crate::{Slot, SlotOwner, tables::SLOTS};
+use crate::{LogPoint, Slot, SlotOwner, tables::SLOTS};
 
 /// A slot's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,16 +103,24 @@ impl Statements {
             .await
     }
 
-    /// Moves the checkpoint, as long as the epoch is ours.
+    /// Moves the checkpoint from where it stands, as long as the epoch is ours. One that lands late
+    /// finds another one in its place: the checkpoint never goes back, which trimming relies on.
     pub(crate) async fn checkpoint(
         &self,
         slot: Slot,
         epoch: i64,
-        segment: i64,
-        seq: i64,
+        from: LogPoint,
+        to: LogPoint,
     ) -> Result<Outcome, StoreError> {
-        let set = vec![("segment", segment.into()), ("checkpoint", seq.into())];
-        self.update_slot(slot, epoch, set).await
+        let step = ConditionalStep::Update {
+            clustering: Vec::new(),
+            set: vec![
+                ("segment", to.segment.into()),
+                ("checkpoint", to.seq.into()),
+            ],
+            conditions: vec![("epoch", epoch.into()), ("checkpoint", from.seq.into())],
+        };
+        self.slot_step(slot, step).await
     }
 
     async fn update_slot(
