@@ -126,7 +126,8 @@ pub(crate) async fn connect(
 }
 
 /// The keyspace, created if there is none. Any number of processes may do so at once: a keyspace is
-/// its name.
+/// its name. When it returns, every node that can be reached has it: one that does not would refuse
+/// whatever names it.
 async fn keyspace(
     session: &Session,
     dialect: Dialect,
@@ -134,6 +135,7 @@ async fn keyspace(
 ) -> Result<Replication, ConnectError> {
     let keyspace = &config.keyspace;
     if let Some(found) = Replication::of(session, keyspace).await.map_err(unclear)? {
+        agree(session).await?;
         return Ok(found);
     }
     let statement = dialect.create_keyspace(keyspace, config.replication_factor);
@@ -142,8 +144,7 @@ async fn keyspace(
         keyspace: keyspace.clone(),
         source: Box::new(error),
     })?;
-    let agreed = session.await_schema_agreement().await;
-    agreed.map_err(|error| ConnectError::Agreement(Box::new(error)))?;
+    agree(session).await?;
     let found = Replication::of(session, keyspace).await.map_err(unclear)?;
     found.ok_or_else(|| ConnectError::Copies {
         keyspace: keyspace.clone(),
@@ -151,6 +152,12 @@ async fn keyspace(
         found: 0,
         wanted: config.replication_factor,
     })
+}
+
+async fn agree(session: &Session) -> Result<(), ConnectError> {
+    let agreed = session.await_schema_agreement().await;
+    let disagree = |error| ConnectError::Agreement(Box::new(error));
+    agreed.map(drop).map_err(disagree)
 }
 
 fn check_replication(

@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use futures::FutureExt;
 use hanse_store::{ConditionalBatch, Outcome, StoreError};
 use parking_lot::RwLock;
 use scylla::{
@@ -10,10 +11,10 @@ use scylla::{
     response::query_result::QueryResult,
     statement::{Statement, batch::Batch, batch::BatchType, prepared::PreparedStatement},
 };
-use tokio::sync::Mutex;
 
 use crate::{
     Clock, Dialect, ScyllaConfig, bind::Call, cql::Cql, error, gate::Gate, profile, refusal,
+    turns::Turns,
 };
 
 /// A session and its statements.
@@ -28,8 +29,8 @@ pub(crate) struct Engine {
     conditional: ExecutionProfileHandle,
     /// Texts that were prepared before; as many as the tables' statements have.
     prepared: RwLock<HashSet<String>>,
-    /// Held by whoever prepares a text for the first time.
-    preparing: Mutex<()>,
+    /// Texts that are prepared for the first time.
+    preparing: Turns,
 }
 
 impl Engine {
@@ -44,7 +45,7 @@ impl Engine {
             keyspace: config.keyspace,
             clock: config.clock,
             prepared: RwLock::default(),
-            preparing: Mutex::default(),
+            preparing: Turns::default(),
         }
     }
 
@@ -54,7 +55,10 @@ impl Engine {
         if self.prepared.read().contains(&statement.contents) {
             return self.session.add_prepared_statement(statement).await;
         }
-        let _alone = self.preparing.lock().await;
+        let (session, new) = (Arc::clone(&self.session), statement.clone());
+        let prepare = || async move { drop(session.add_prepared_statement(&new).await) }.boxed();
+        self.preparing.take(&statement.contents, prepare).await;
+        // At hand now, but for an error, with this statement's own settings.
         let prepared = self.session.add_prepared_statement(statement).await?;
         self.prepared.write().insert(statement.contents.clone());
         Ok(prepared)

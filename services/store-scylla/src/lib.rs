@@ -32,6 +32,7 @@ mod row;
 mod schema;
 mod share;
 mod store;
+mod turns;
 
 pub use config::{Clock, ScyllaConfig};
 pub use connect::ConnectError;
