@@ -5,15 +5,18 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use hanse_proto::log::{Batch, Entry};
+use hanse_runtime::trace;
 use hanse_store::{Mutation, StoreError};
 use prost::Message;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use crate::{
     AppendError, AppliedBatch, LogPoint, Position,
     apply::{Apply, Landed, Reply, refuse},
     relay::Taken,
     replay::rows_of,
+    sabotage::Sabotage,
     serving::{End, OpenSlot},
     settle::{Settled, settle},
     slots::{Inner, SlotShared, Submission},
@@ -44,6 +47,24 @@ struct Prepared {
     proposal: Proposal,
     mutations: Vec<Mutation>,
     entries: Vec<Entry>,
+    /// Each ends when the batch is decided.
+    _spans: Vec<Span>,
+}
+
+/// Counts a proposal that is not decided yet.
+struct UnderWay;
+
+impl UnderWay {
+    fn begin() -> Self {
+        metrics::gauge!("hanse_log_appends_under_way").increment(1.0);
+        Self
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        metrics::gauge!("hanse_log_appends_under_way").decrement(1.0);
+    }
 }
 
 impl<'a> Appender<'a> {
@@ -119,6 +140,7 @@ impl<'a> Appender<'a> {
         match self.decide(&prepared.proposal).await {
             Settled::Landed => {
                 let landed = Some(self.landed(prepared));
+                let replies = self.answer_too_early(replies);
                 self.apply(Apply { landed, replies }).await?;
                 self.succeed_if_full().await
             }
@@ -152,7 +174,8 @@ impl<'a> Appender<'a> {
             ..
         } in group
         {
-            if decided.is_some_and(|decided| decided != generation) {
+            let stale = decided.is_some_and(|decided| decided != generation);
+            if stale && !self.inner.saboteur.does(Sabotage::StaleDecisionsCount) {
                 let _ = done.send(Err(AppendError::Stale));
                 continue;
             }
@@ -174,6 +197,9 @@ impl<'a> Appender<'a> {
         let Some(source) = source else {
             return false;
         };
+        if self.inner.saboteur.does(Sabotage::RelayRepeatsTaken) {
+            return false;
+        }
         let this = (source.position, i64::from(source.part));
         let last = self.relayed.get(&source.slot);
         let last = last.or_else(|| self.open.relayed.get(&source.slot));
@@ -186,8 +212,13 @@ impl<'a> Appender<'a> {
 
     fn prepare(&self, seq: i64, entries: Vec<Entry>) -> Prepared {
         let (inner, slot, head) = (self.inner, self.shared.slot, &self.open.head);
-        let stamp_start = (head.stamp_end + 1).max(inner.clock.now_us());
+        let stamp_start = inner
+            .saboteur
+            .first_stamp(head.stamp_end, inner.clock.now_us());
         let rows = rows_of(inner.applier.as_ref(), slot, &entries, seq, stamp_start);
+        let spans = trace_each(&entries, || {
+            tracing::info_span!("slot.append", slot = slot.0, slot.epoch = head.epoch, seq)
+        });
         let batch = Batch { entries };
         let body = Bytes::from(batch.encode_to_vec());
         let mut batch_id = [0; 16];
@@ -207,6 +238,7 @@ impl<'a> Appender<'a> {
             proposal,
             mutations: rows.into_mutations(),
             entries: batch.entries,
+            _spans: spans,
         }
     }
 
@@ -220,7 +252,11 @@ impl<'a> Appender<'a> {
             let stored = statements.batch(slot, segment, seq).await?;
             Ok(stored.is_some_and(|stored| stored.batch_id == proposal.batch_id))
         };
-        settle(|| statements.append(proposal), is_ours).await
+        let _under_way = UnderWay::begin();
+        let saboteur = self.inner.saboteur;
+        saboteur
+            .settle(|| statements.append(proposal), is_ours)
+            .await
     }
 
     /// Which condition an append of ours failed, for whoever has to find out why.
@@ -239,6 +275,7 @@ impl<'a> Appender<'a> {
             proposal,
             mutations,
             entries,
+            _spans,
         } = prepared;
         let head = &mut self.open.head;
         head.next = proposal.seq + 1;
@@ -246,10 +283,16 @@ impl<'a> Appender<'a> {
         head.bytes = proposal.segment_bytes;
         self.open.relayed.extend(self.relayed.drain());
         metrics::counter!("hanse_log_batches_total").increment(1);
+        metrics::counter!("hanse_log_entries_total").increment(entries.len() as u64);
+        metrics::counter!("hanse_log_rows_total").increment(mutations.len() as u64);
+        self.shared.show_appended(proposal.seq);
         let point = LogPoint {
             segment: proposal.segment,
             seq: proposal.seq,
         };
+        let spans = trace_each(&entries, || {
+            tracing::info_span!("slot.apply", slot = proposal.slot.0, seq = proposal.seq)
+        });
         let batch = AppliedBatch {
             slot: proposal.slot,
             epoch: proposal.epoch,
@@ -260,6 +303,7 @@ impl<'a> Appender<'a> {
             batch: Arc::new(batch),
             mutations,
             stamp_end: proposal.stamp_end,
+            spans,
         }
     }
 
@@ -294,13 +338,26 @@ impl<'a> Appender<'a> {
             Ok(head.is_some_and(|head| head.sealed == Some(segment + 1)))
         };
         let sealed = settle(|| statements.seal(slot, segment, head), is_ours);
-        if !matches!(sealed.await, Settled::Landed) {
+        let sealed = sealed.await;
+        let settled = !self.inner.saboteur.does(Sabotage::SealNotSettled);
+        if !matches!(sealed, Settled::Landed) && settled {
             tracing::warn!(slot = slot.0, segment, "the seal was not applied");
             return Err(End::Lost);
         }
         self.open.segment += 1;
         self.open.head.bytes = 0;
         Ok(())
+    }
+
+    /// Only a sabotage answers before the rows are written.
+    fn answer_too_early(&self, replies: Vec<Reply>) -> Vec<Reply> {
+        if !self.inner.saboteur.does(Sabotage::AnswerBeforeApply) {
+            return replies;
+        }
+        for Reply { done, position } in replies {
+            let _ = done.send(Ok(position));
+        }
+        Vec::new()
     }
 
     async fn apply(&self, apply: Apply) -> Result<(), End> {
@@ -316,10 +373,28 @@ impl<'a> Appender<'a> {
     /// Nothing was written: whatever was decided on top of it is void, too.
     fn void(&mut self, replies: Vec<Reply>, error: &StoreError) {
         tracing::error!(slot = self.shared.slot.0, %error, "the store refused a batch");
-        self.shared.next_generation();
-        self.relayed.clear();
+        let saboteur = self.inner.saboteur;
+        if !saboteur.does(Sabotage::VoidKeepsDecisions) {
+            self.shared.next_generation();
+        }
+        if !saboteur.does(Sabotage::VoidKeepsRelayed) {
+            self.relayed.clear();
+        }
         refuse(replies, &AppendError::Store(Arc::new(copy_of(error))));
     }
+}
+
+/// A span for each entry that belongs to a trace.
+fn trace_each(entries: &[Entry], span: impl Fn() -> Span) -> Vec<Span> {
+    let traced = entries
+        .iter()
+        .filter(|entry| !entry.trace_parent.is_empty());
+    let adopted = traced.map(|entry| {
+        let span = span();
+        trace::adopt(&span, &entry.trace_parent);
+        span
+    });
+    adopted.collect()
 }
 
 /// Store errors are shared by all entries of a batch.

@@ -10,10 +10,12 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::{
     AppendError, AppliedBatch, LogPoint, Position,
     heads::put_head,
+    sabotage::Sabotage,
     serving::OpenSlot,
     slots::{Inner, SlotShared},
 };
@@ -50,6 +52,8 @@ pub(crate) struct Landed {
     pub(crate) batch: Arc<AppliedBatch>,
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) stamp_end: i64,
+    /// Each ends when the batch is shown.
+    pub(crate) spans: Vec<Span>,
 }
 
 /// What is to be applied; without a batch, only barriers.
@@ -144,6 +148,11 @@ impl Applying {
         let mutations: Vec<Mutation> = landed
             .flat_map(|landed| std::mem::take(&mut landed.mutations))
             .collect();
+        if self.inner.saboteur.does(Sabotage::PublishBeforeApplied) {
+            for landed in applies.iter().filter_map(|apply| apply.landed.as_ref()) {
+                self.inner.publish(&self.shared, &landed.batch);
+            }
+        }
         let (inner, slot) = (Arc::clone(&self.inner), self.shared.slot.0);
         Box::pin(async move {
             let written = mutations.is_empty() || write_rows(&inner, slot, mutations).await;
@@ -160,11 +169,15 @@ impl Applying {
                 continue;
             }
             if let Some(Landed {
-                batch, stamp_end, ..
+                batch,
+                stamp_end,
+                spans,
+                ..
             }) = landed
             {
                 (self.at, self.stamp) = (batch.point, stamp_end);
                 self.inner.publish(&self.shared, &batch);
+                drop(spans);
             }
             for Reply { done, position } in replies {
                 let _ = done.send(Ok(position));
@@ -184,9 +197,11 @@ impl Applying {
         }
     }
 
-    /// Lets `heads` follow, so that readers elsewhere find what the bus lost.
+    /// Lets `heads` follow, so that readers elsewhere, if there are any, find what the bus lost.
     async fn head(&mut self) {
-        if self.at.seq == self.headed {
+        let silent = self.inner.saboteur.does(Sabotage::SilentOwner);
+        let alone = self.inner.cluster.is_none();
+        if self.at.seq == self.headed || alone || silent {
             return;
         }
         match self.put_head().await {
@@ -197,7 +212,9 @@ impl Applying {
 
     /// The archives first: a row of `heads` that outlives them would show what is not there.
     async fn put_head(&self) -> Result<(), StoreError> {
-        self.inner.store.sync().await?;
+        if !self.inner.saboteur.does(Sabotage::HeadBeforeSync) {
+            self.inner.store.sync().await?;
+        }
         put_head(&self.inner, self.shared.slot, self.at, self.stamp).await
     }
 
@@ -220,7 +237,9 @@ impl Applying {
     }
 
     async fn move_checkpoint(&self) -> Result<Outcome, StoreError> {
-        self.inner.store.sync().await?;
+        if !self.inner.saboteur.does(Sabotage::CheckpointBeforeSync) {
+            self.inner.store.sync().await?;
+        }
         let from = *self.durable.borrow();
         let statements = &self.inner.statements;
         statements
@@ -253,5 +272,5 @@ async fn write_rows(inner: &Inner, slot: u32, mutations: Vec<Mutation>) -> bool 
             }
         }
     }
-    false
+    inner.saboteur.does(Sabotage::FailedRowsShown)
 }

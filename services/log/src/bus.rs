@@ -1,9 +1,10 @@
 //! What a slot's owner shows to readers in other processes.
 //!
 //! Invariant: the bus is only a fast path. It may drop, repeat and reorder whatever it carries, for
-//! ever; readers find every gap by dense positions, by the heartbeats and by table `heads`.
+//! ever; readers find every gap by dense positions, by the heartbeats and by table `heads`. What is
+//! ephemeral has no truth behind it: lost is lost.
 
-use hanse_proto::log::Entry;
+use hanse_proto::{bus::Ephemeral, log::Entry};
 use tokio::sync::mpsc;
 
 use crate::{LogPoint, Slot};
@@ -27,9 +28,9 @@ pub struct Notice {
 
 /// What a subscriber hears.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
-    /// An owner's notice. May be old, repeated or out of order.
-    Notice(Notice),
+pub enum Heard<N = Notice> {
+    /// A notice. May be old, repeated or out of order.
+    Notice(N),
     /// The subscription stands (again): whatever was shown before may have been missed.
     Subscribed,
 }
@@ -44,4 +45,15 @@ pub trait Bus: Send + Sync + 'static {
     /// [`Heard::Subscribed`], once the bus has confirmed; whoever then reads the store has missed
     /// nothing.
     fn subscribe(&self) -> mpsc::Receiver<Heard>;
+}
+
+/// The channel of a cluster for what is of use only just now, such as who is typing.
+pub trait EphemeralBus: Send + Sync + 'static {
+    /// Tells whoever listens. Never waits, takes no place that a [`Notice`] may need, and is dropped
+    /// and counted where there is none.
+    fn tell(&self, message: Ephemeral);
+
+    /// Hears what any process tells, this one too, until the receiver is dropped.
+    /// [`Heard::Subscribed`] comes first, and says that something may have been missed for ever.
+    fn listen(&self) -> mpsc::Receiver<Heard<Ephemeral>>;
 }

@@ -9,7 +9,11 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AppliedBatch, LogPoint, Position, ReadError, Slot, read::read_after, slots::Inner, trim,
+    AppliedBatch, LogPoint, Position, ReadError, Slot,
+    read::read_after,
+    sabotage::Sabotage,
+    slots::{Inner, gauge_value},
+    trim,
 };
 
 /// Pause after a consumer failed, before the same batch is tried again.
@@ -154,6 +158,11 @@ async fn run_consumer(
         consumer: consumer.as_ref(),
         stored: None,
         at: LogPoint::default(),
+        shown: metrics::gauge!(
+            "hanse_log_consumed_position",
+            "slot" => slot.0.to_string(),
+            "consumer" => consumer.name(),
+        ),
     };
     tokio::select! {
         biased;
@@ -176,6 +185,8 @@ struct Run<'a> {
     stored: Option<LogPoint>,
     /// The last batch that was consumed.
     at: LogPoint,
+    /// The same, for whoever watches.
+    shown: metrics::Gauge,
 }
 
 impl Run<'_> {
@@ -234,12 +245,16 @@ impl Run<'_> {
     }
 
     async fn take(&mut self, batch: &AppliedBatch) {
+        if self.inner.saboteur.does(Sabotage::CursorBeforeWork) {
+            self.at = batch.point;
+        }
         while let Err(error) = self.consumer.consume(batch).await {
             let (slot, consumer) = (self.slot.0, self.consumer.name());
             tracing::warn!(slot, consumer, %error, "a batch waits");
             tokio::time::sleep(RETRY_PAUSE).await;
         }
         self.at = batch.point;
+        self.shown.set(gauge_value(self.at.seq));
     }
 
     /// Until there is more; meanwhile the cursor is written.

@@ -9,10 +9,17 @@ use crate::{LogPoint, Slot};
 /// Why entries were not appended, or why it is not known.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum AppendError {
-    /// This process does not own the slot at present, or has just given it up: the entries may or
-    /// may not be in the log. A retry is recognised by its transaction id.
-    #[error("slot {slot} is not served here at present")]
+    /// The slot was lost while the entries were under way: they may or may not be in the log. A retry
+    /// is recognised by its transaction id.
+    #[error("slot {slot} was lost, and it is not known whether it was written")]
     SlotLost {
+        /// The slot.
+        slot: Slot,
+    },
+    /// This process does not serve the slot at present. Nothing was written; whoever does may be
+    /// asked.
+    #[error("slot {slot} is not served here")]
+    NotServed {
         /// The slot.
         slot: Slot,
     },
@@ -36,6 +43,14 @@ pub enum AppendError {
     /// The store refused, and nothing was written.
     #[error("the store refused the batch")]
     Store(#[source] Arc<StoreError>),
+}
+
+impl AppendError {
+    /// Whether the same decision may be made anew, here or at whoever serves the slot now: nothing
+    /// was written, for a reason that does not last.
+    pub fn decides_anew(&self) -> bool {
+        matches!(self, Self::NotServed { .. } | Self::Stale)
+    }
 }
 
 /// Why a slot could not be taken.

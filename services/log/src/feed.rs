@@ -12,7 +12,10 @@ use hanse_proto::log::Entry;
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
-use crate::{Position, ReadError, Slot, SlotLogs};
+use crate::{
+    Position, ReadError, Slot, SlotLogs,
+    sabotage::{Sabotage, Saboteur},
+};
 
 /// A batch that is in the log and in the archives.
 #[derive(Debug)]
@@ -61,12 +64,11 @@ impl Recent {
     /// Most batches kept for each slot.
     const BATCHES_MAX: usize = 64;
 
-    pub(crate) fn push(&self, batch: Arc<AppliedBatch>) {
+    pub(crate) fn push(&self, batch: Arc<AppliedBatch>, saboteur: Saboteur) {
         let mut batches = self.batches.lock();
-        if batches
-            .back()
-            .is_some_and(|last| last.point.seq + 1 != batch.point.seq)
-        {
+        let goes_on = |last: &Arc<AppliedBatch>| last.point.seq + 1 == batch.point.seq;
+        let keeps = saboteur.does(Sabotage::RecentWithGaps);
+        if !batches.back().is_none_or(goes_on) && !keeps {
             batches.clear();
         }
         batches.push_back(batch);
@@ -161,7 +163,8 @@ impl Follower {
 
     fn take(&mut self, batch: Arc<AppliedBatch>) {
         let seen = self.seen.get(&batch.slot).copied().unwrap_or_default();
-        if batch.point.seq == seen.seq + 1 {
+        let ignores_gap = self.logs.saboteur().does(Sabotage::GapIgnored);
+        if batch.point.seq == seen.seq + 1 || (ignores_gap && batch.point.seq > seen.seq) {
             self.ready.push_back(batch);
         } else if batch.point.seq > seen.seq {
             self.behind.insert(batch.slot);

@@ -12,6 +12,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     AppliedBatch, Bus, Heard, LogPoint, Notice, Slot,
+    sabotage::Sabotage,
     slots::{Inner, SlotShared},
     tables::HEADS,
 };
@@ -157,7 +158,9 @@ async fn beat(inner: Arc<Inner>, bus: Arc<dyn Bus>) {
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             period.tick().await;
-            for shared in inner.slots.iter().filter(|shared| shared.is_served()) {
+            let silent = inner.saboteur.does(Sabotage::SilentOwner);
+            let told = |shared: &&Arc<SlotShared>| shared.is_served() && !silent;
+            for shared in inner.slots.iter().filter(told) {
                 bus.publish(heartbeat(shared));
             }
         }

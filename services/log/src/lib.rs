@@ -29,6 +29,7 @@ mod read;
 mod relay;
 mod replay;
 mod rows;
+mod sabotage;
 mod serving;
 mod settle;
 mod slot;
@@ -39,7 +40,7 @@ mod takeover;
 mod trim;
 
 pub use appender::{BATCH_BYTES_MAX, SEGMENT_BYTES_MAX};
-pub use bus::{Bus, Heard, Notice};
+pub use bus::{Bus, EphemeralBus, Heard, Notice};
 pub use claim::SlotOwner;
 pub use cluster::{ClusterParts, Forward, Lease};
 pub use consumer::Consumer;
@@ -48,4 +49,6 @@ pub use feed::{AppliedBatch, Follower, LogPoint};
 pub use logs::{Basis, LogParts, SlotLogs, Ticket};
 pub use position::Position;
 pub use rows::{Applier, Rows};
+#[cfg(feature = "sabotage")]
+pub use sabotage::Sabotage;
 pub use slot::{Slot, SlotMap};

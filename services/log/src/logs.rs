@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
 use hanse_proto::log::Entry;
-use hanse_runtime::{Clock, Random, Tasks};
+use hanse_runtime::{Clock, Random, Tasks, trace};
 use hanse_store::{Store, StoreError};
 use parking_lot::Mutex;
 use prost::Message;
@@ -18,6 +18,7 @@ use crate::{
     heads,
     read::read_after,
     relay::Relayer,
+    sabotage::Saboteur,
     serving::Serving,
     slots::{Inner, Phase, SlotShared, Submission},
     statements::Statements,
@@ -28,7 +29,8 @@ use crate::{
 const LIVE_LEN_MAX: usize = 2_048;
 /// Slots that are taken at once.
 const OPENING_AT_ONCE: usize = 32;
-/// How often a slot is tried at the start against others that take it, too.
+/// How often a slot is tried at the start against others that take it, or a store that does not
+/// answer.
 const OPENINGS_MAX: u32 = 8;
 /// Pause before a lost slot is taken again.
 const REOPEN_PAUSE: Duration = Duration::from_millis(500);
@@ -101,17 +103,24 @@ impl fmt::Debug for SlotLogs {
 impl SlotLogs {
     /// Creates the tables and looks where each slot stands. Serves nothing yet.
     pub async fn start(parts: LogParts) -> Result<Self, StoreError> {
-        let mut all = vec![
-            &tables::LOG,
-            &tables::SLOTS,
-            &tables::CURSORS,
-            &tables::RELAYED,
-            &tables::HEADS,
-        ];
+        Self::start_with(parts, Saboteur::default()).await
+    }
+
+    /// The same, and does one thing wrong.
+    #[cfg(feature = "sabotage")]
+    pub async fn start_sabotaged(
+        parts: LogParts,
+        sabotage: Option<crate::Sabotage>,
+    ) -> Result<Self, StoreError> {
+        Self::start_with(parts, Saboteur { sabotage }).await
+    }
+
+    async fn start_with(parts: LogParts, saboteur: Saboteur) -> Result<Self, StoreError> {
+        let mut all = tables::all();
         all.extend(parts.applier.tables());
         parts.store.create_tables(&all).await?;
         let inner = Arc::new(Inner {
-            statements: Statements::new(Arc::clone(&parts.store)),
+            statements: Statements::new(Arc::clone(&parts.store), saboteur),
             store: parts.store,
             applier: parts.applier,
             clock: parts.clock,
@@ -125,6 +134,7 @@ impl SlotLogs {
             consumers: Consumers::expecting(parts.consumers),
             live: Mutex::new(Some(broadcast::channel(LIVE_LEN_MAX).0)),
             changes: watch::Sender::new(0),
+            saboteur,
         });
         inner
             .tasks
@@ -159,6 +169,10 @@ impl SlotLogs {
         for _ in 1..OPENINGS_MAX {
             match self.reserve(slot).await {
                 Err(OpenError::Contended { .. }) => {}
+                Err(OpenError::Store(error @ StoreError::Unavailable { .. })) => {
+                    tracing::warn!(slot = slot.0, %error, "the slot is opened again");
+                    tokio::time::sleep(REOPEN_PAUSE).await;
+                }
                 decided => return decided,
             }
         }
@@ -241,6 +255,18 @@ impl SlotLogs {
         served.map(|shared| shared.slot).collect()
     }
 
+    /// Whether a slot is served here, and may be at present.
+    pub fn serves(&self, slot: Slot) -> bool {
+        let shared = self.inner.slot(slot);
+        shared.is_some_and(|shared| shared.is_served()) && self.inner.lease_is_held()
+    }
+
+    /// Whether a slot is being taken.
+    pub fn takes(&self, slot: Slot) -> bool {
+        let shared = self.inner.slot(slot);
+        shared.is_some_and(|shared| *shared.phase.borrow() == Phase::Opening)
+    }
+
     /// Changes whenever a slot begins or ends to be served here.
     pub fn served_changes(&self) -> watch::Receiver<u64> {
         self.inner.changes.subscribe()
@@ -265,7 +291,7 @@ impl SlotLogs {
     /// To be taken before a decision's memory is loaded, and handed in with what was decided.
     pub fn basis(&self, slot: Slot) -> Result<Basis, AppendError> {
         let shared = self.inner.slot(slot).filter(|shared| shared.is_served());
-        let shared = shared.ok_or(AppendError::SlotLost { slot })?;
+        let shared = shared.ok_or(AppendError::NotServed { slot })?;
         Ok(Basis(shared.generation()))
     }
 
@@ -279,6 +305,7 @@ impl SlotLogs {
         basis: Option<Basis>,
         entries: Vec<Entry>,
     ) -> Result<Ticket, AppendError> {
+        let entries = traced(entries);
         let bytes: usize = entries.iter().map(entry_bytes).sum();
         if bytes > BATCH_BYTES_MAX {
             return Err(AppendError::TooLarge {
@@ -288,7 +315,7 @@ impl SlotLogs {
         }
         let queue = self.inner.slot(slot).and_then(|shared| shared.queue());
         let queue = queue.filter(|_| self.inner.lease_is_held());
-        let queue = queue.ok_or(AppendError::SlotLost { slot })?;
+        let queue = queue.ok_or(AppendError::NotServed { slot })?;
         let (done, waiting) = oneshot::channel();
         let generation = basis.map(|basis| basis.0);
         let submission = Submission {
@@ -306,17 +333,18 @@ impl SlotLogs {
                 metrics::counter!("hanse_log_queue_full_total").increment(1);
                 Err(AppendError::Overloaded { slot })
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(AppendError::SlotLost { slot }),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(AppendError::NotServed { slot }),
         }
     }
 
     /// Returns when everything that was submitted to the slot before is applied: memory may then
     /// be loaded from the archives.
     pub async fn barrier(&self, slot: Slot) -> Result<(), AppendError> {
-        self.submit(slot, None, Vec::new())?
-            .applied()
-            .await
-            .map(drop)
+        match self.submit(slot, None, Vec::new())?.applied().await {
+            // Nothing was under way.
+            Err(AppendError::SlotLost { slot }) => Err(AppendError::NotServed { slot }),
+            reached => reached.map(drop),
+        }
     }
 
     /// The position up to which a slot may be shown.
@@ -329,6 +357,14 @@ impl SlotLogs {
     /// Returns when the slot is applied up to the position. Cancel-safe.
     pub async fn wait_applied(&self, slot: Slot, position: Position) {
         self.inner.wait_applied(slot, position).await;
+    }
+
+    /// Another process says up to where it applied a slot: from here on it may be shown. Whoever
+    /// follows reads what lies in between from the log.
+    pub fn learn_applied(&self, slot: Slot, point: LogPoint) {
+        if let Some(shared) = self.inner.slot(slot) {
+            self.inner.show_point(shared, point);
+        }
     }
 
     /// Follows every slot from here on.
@@ -359,13 +395,18 @@ impl SlotLogs {
         read_after(&self.inner, slot, after).await
     }
 
-    pub(crate) fn applied_point(&self, slot: Slot) -> LogPoint {
+    /// Up to where a slot is applied, as far as is known here.
+    pub fn applied_point(&self, slot: Slot) -> LogPoint {
         let shared = self.inner.slot(slot);
         shared.map(|s| s.applied_point()).unwrap_or_default()
     }
 
     pub(crate) fn of(inner: Arc<Inner>) -> Self {
         Self { inner }
+    }
+
+    pub(crate) fn saboteur(&self) -> Saboteur {
+        self.inner.saboteur
     }
 
     pub(crate) fn cluster(&self) -> Option<&ClusterParts> {
@@ -385,6 +426,18 @@ async fn until_end(inner: Arc<Inner>) {
     let soft = inner.tasks.soft().clone();
     let _forget = Forget(inner);
     soft.cancelled().await;
+}
+
+/// Lets entries carry the trace in which they were submitted, unless they came with one.
+fn traced(mut entries: Vec<Entry>) -> Vec<Entry> {
+    let trace_parent = trace::present();
+    if !trace_parent.is_empty() {
+        let untraced = entries
+            .iter_mut()
+            .filter(|entry| entry.trace_parent.is_empty());
+        untraced.for_each(|entry| entry.trace_parent.clone_from(&trace_parent));
+    }
+    entries
 }
 
 /// The bytes of an entry that count towards a batch's.

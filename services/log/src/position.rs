@@ -18,6 +18,11 @@ impl Position {
     /// Most entries of one batch.
     pub const INDEX_MAX: u32 = (1 << Self::INDEX_BITS) - 1;
 
+    /// Whether a batch can have this sequence number; 0: none has come yet.
+    pub fn is_seq(seq: i64) -> bool {
+        (0..1 << (63 - Self::INDEX_BITS)).contains(&seq)
+    }
+
     /// Packs a position. `seq` starts at 1.
     ///
     /// # Panics
@@ -25,8 +30,7 @@ impl Position {
     /// If either is out of its range: a slot would have to take a million batches a second for
     /// years.
     pub fn new(seq: i64, index: u32) -> Self {
-        let range = 0..1 << (63 - Self::INDEX_BITS);
-        assert!(range.contains(&seq), "sequence number out of range");
+        assert!(Self::is_seq(seq), "sequence number out of range");
         assert!(index <= Self::INDEX_MAX, "index out of range");
         Self(seq << Self::INDEX_BITS | i64::from(index))
     }

@@ -37,7 +37,7 @@ impl Relayer {
         position: Position,
         entry: &Entry,
     ) -> Result<(), AppendError> {
-        let gone = AppendError::SlotLost { slot: source };
+        let gone = AppendError::NotServed { slot: source };
         let inner = self.inner.upgrade().ok_or(gone)?;
         let logs = SlotLogs::of(inner);
         let mut by_target: BTreeMap<Slot, Vec<Entry>> = BTreeMap::new();
@@ -65,7 +65,7 @@ async fn hand(logs: &SlotLogs, target: Slot, entries: Vec<Entry>) -> Result<Posi
     };
     match logs.submit(target, None, entries.clone()) {
         Ok(ticket) => ticket.applied().await,
-        Err(AppendError::SlotLost { .. }) => cluster.forward.append(target, entries).await,
+        Err(AppendError::NotServed { .. }) => cluster.forward.append(target, entries).await,
         Err(error) => Err(error),
     }
 }

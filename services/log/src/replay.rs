@@ -9,6 +9,7 @@ use prost::Message;
 use crate::{
     AppliedBatch, Applier, LogPoint, OpenError, Position, Rows, Slot,
     relay::Taken,
+    sabotage::Sabotage,
     slots::{Inner, SlotShared},
     statements::{Head, StoredBatch},
     tables::RELAYED,
@@ -35,6 +36,9 @@ impl Replay<'_> {
         head: &Head,
     ) -> Result<(), OpenError> {
         let mut at = from;
+        if self.inner.saboteur.does(Sabotage::ReplaySkipsOne) {
+            at.seq += 1;
+        }
         while at.seq + 1 < head.next {
             if at.segment > open_segment {
                 return Err(self.corrupt(at.seq + 1, "the log ends before its head"));
@@ -77,6 +81,11 @@ impl Replay<'_> {
                 point: at,
                 entries,
             }));
+        }
+        if self.inner.saboteur.does(Sabotage::ReplayShowsFirst) {
+            for batch in &batches {
+                self.inner.publish(self.shared, batch);
+            }
         }
         let store = &self.inner.store;
         store.apply(mutations, Durability::Buffered).await?;

@@ -78,12 +78,30 @@ impl Serving {
     }
 
     async fn open(&self, observed: &SlotOwner) -> Result<OpenSlot, OpenError> {
+        let row = claim(&self.inner, self.shared.slot, observed).await?;
+        let epoch = row.epoch;
+        match self.take(row).await {
+            Err(corrupt @ OpenError::Corrupt { .. }) => Err(self.explain(corrupt, epoch).await?),
+            taken => taken,
+        }
+    }
+
+    /// Whoever took the slot from us meanwhile may have trimmed what we miss.
+    async fn explain(&self, corrupt: OpenError, epoch: i64) -> Result<OpenError, OpenError> {
+        let slot = self.shared.slot;
+        let row = self.inner.statements.slot_row(slot).await?;
+        let is_ours = row.is_some_and(|row| row.epoch == epoch);
+        let contended = OpenError::Contended { slot };
+        Ok(if is_ours { corrupt } else { contended })
+    }
+
+    async fn take(&self, row: SlotRow) -> Result<OpenSlot, OpenError> {
         let (inner, slot) = (&self.inner, self.shared.slot);
-        let row = claim(inner, slot, observed).await?;
         let takeover = Takeover {
             statements: &inner.statements,
             slot,
             epoch: row.epoch,
+            saboteur: inner.saboteur,
         };
         let (segment, head) = takeover.run(&row).await?;
         let replay = Replay {

@@ -8,6 +8,7 @@ use std::sync::{
 use hanse_proto::log::Entry;
 use hanse_runtime::{Clock, Random, Tasks};
 use hanse_store::Store;
+use metrics::Gauge;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -15,6 +16,7 @@ use crate::{
     AppendError, AppliedBatch, Applier, ClusterParts, LogPoint, Notice, Position, Slot, SlotMap,
     consumer::Consumers,
     feed::{Recent, Shown},
+    sabotage::Saboteur,
     statements::Statements,
 };
 
@@ -38,6 +40,7 @@ pub(crate) struct Inner {
     pub(crate) live: Mutex<Option<broadcast::Sender<Shown>>>,
     /// Counts up whenever a slot begins or ends to be served here.
     pub(crate) changes: watch::Sender<u64>,
+    pub(crate) saboteur: Saboteur,
 }
 
 impl Inner {
@@ -71,7 +74,7 @@ impl Inner {
         if batch.point.seq <= shared.applied_point().seq {
             return;
         }
-        shared.recent.push(Arc::clone(batch));
+        shared.recent.push(Arc::clone(batch), self.saboteur);
         if shared.advance(batch.point) {
             self.tell(Shown::Batch(Arc::clone(batch)));
         }
@@ -130,6 +133,10 @@ pub(crate) struct SlotShared {
     epoch: AtomicI64,
     pub(crate) applied: watch::Sender<LogPoint>,
     pub(crate) recent: Recent,
+    /// What this process has appended last; one that serves the slot no more keeps its own.
+    appended_shown: Gauge,
+    /// Up to where this process shows the slot.
+    applied_shown: Gauge,
 }
 
 impl SlotShared {
@@ -143,7 +150,14 @@ impl SlotShared {
             epoch: AtomicI64::new(0),
             applied: watch::Sender::new(LogPoint::default()),
             recent: Recent::default(),
+            appended_shown: metrics::gauge!("hanse_log_appended_position", "slot" => slot.0.to_string()),
+            applied_shown: metrics::gauge!("hanse_log_applied_position", "slot" => slot.0.to_string()),
         })
+    }
+
+    /// A batch of this process has landed there.
+    pub(crate) fn show_appended(&self, seq: i64) {
+        self.appended_shown.set(gauge_value(seq));
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -215,8 +229,15 @@ impl SlotShared {
             let ahead = point.seq > applied.seq;
             if ahead {
                 *applied = point;
+                self.applied_shown.set(gauge_value(point.seq));
             }
             ahead
         })
     }
+}
+
+/// A position as a metric.
+#[expect(clippy::cast_precision_loss, reason = "no slot counts to 2^52")]
+pub(crate) fn gauge_value(seq: i64) -> f64 {
+    seq as f64
 }

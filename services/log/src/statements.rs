@@ -8,7 +8,11 @@ use hanse_store::{
     Store, StoreError, Value,
 };
 
-use crate::{Slot, tables::LOG};
+use crate::{
+    Slot,
+    sabotage::{Sabotage, Saboteur},
+    tables::LOG,
+};
 
 mod cursors;
 mod slot_rows;
@@ -63,6 +67,7 @@ pub(crate) struct StoredBatch {
 #[derive(Clone)]
 pub(crate) struct Statements {
     store: Arc<dyn Store>,
+    saboteur: Saboteur,
 }
 
 fn partition(slot: Slot, segment: i64) -> Vec<Value> {
@@ -98,8 +103,8 @@ fn stored_batch(row: &Row) -> Result<StoredBatch, StoreError> {
 }
 
 impl Statements {
-    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+    pub(crate) fn new(store: Arc<dyn Store>, saboteur: Saboteur) -> Self {
+        Self { store, saboteur }
     }
 
     /// A segment's head, read serially.
@@ -130,10 +135,12 @@ impl Statements {
         segment: i64,
         head: &Head,
     ) -> Result<Outcome, StoreError> {
+        let carries_on = !self.saboteur.does(Sabotage::SuccessorWithoutStamps);
+        let stamp_end = if carries_on { head.stamp_end } else { 0 };
         let set = vec![
             ("epoch", head.epoch.into()),
             ("next", head.next.into()),
-            ("stamp_end", head.stamp_end.into()),
+            ("stamp_end", stamp_end.into()),
             ("bytes", 0.into()),
         ];
         self.one_step(
@@ -161,6 +168,13 @@ impl Statements {
 
     /// Appends a batch at the head.
     pub(crate) async fn append(&self, proposal: &Proposal) -> Result<Outcome, StoreError> {
+        let mut conditions = Vec::with_capacity(2);
+        if !self.saboteur.does(Sabotage::AppendWithoutEpoch) {
+            conditions.push(("epoch", proposal.epoch.into()));
+        }
+        if !self.saboteur.does(Sabotage::AppendWithoutNext) {
+            conditions.push(("next", proposal.seq.into()));
+        }
         let head = ConditionalStep::UpdateStatics {
             set: vec![
                 ("next", (proposal.seq + 1).into()),
@@ -168,10 +182,7 @@ impl Statements {
                 ("batch_id", proposal.batch_id.clone().into()),
                 ("bytes", proposal.segment_bytes.into()),
             ],
-            conditions: vec![
-                ("epoch", proposal.epoch.into()),
-                ("next", proposal.seq.into()),
-            ],
+            conditions,
         };
         let row = ConditionalStep::Insert {
             clustering: vec![proposal.seq.into()],
@@ -227,7 +238,8 @@ impl Statements {
     /// created without knowing what was before, and who was late to do so would begin the log anew.
     pub(crate) async fn trim(&self, slot: Slot, segment: i64) -> Result<Outcome, StoreError> {
         let sealed = vec![("sealed", (segment + 1).into())];
-        let head = if segment == 0 {
+        let head_stays = segment == 0 && !self.saboteur.does(Sabotage::TrimFirstHead);
+        let head = if head_stays {
             ConditionalStep::UpdateStatics {
                 set: sealed.clone(),
                 conditions: sealed,
@@ -286,7 +298,8 @@ impl Statements {
         loop {
             let page = self.store.scan(scan.clone()).await?;
             rows.extend(page.rows);
-            let Some(last) = rows.last().filter(|_| page.more) else {
+            let goes_on = page.more && !self.saboteur.does(Sabotage::FirstPageOnly);
+            let Some(last) = rows.last().filter(|_| goes_on) else {
                 return Ok(rows);
             };
             scan.range.from.clone_from(&last.clustering);

@@ -2,6 +2,11 @@
 
 use hanse_store::{Column, Kind, Table};
 
+/// All of them.
+pub fn all() -> Vec<&'static Table> {
+    vec![&LOG, &SLOTS, &CURSORS, &RELAYED, &HEADS]
+}
+
 /// The slot logs. One partition is a segment; its statics are the segment's head.
 pub static LOG: Table = Table {
     name: "log",

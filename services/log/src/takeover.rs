@@ -4,6 +4,7 @@ use hanse_store::Outcome;
 
 use crate::{
     OpenError, Slot,
+    sabotage::{Sabotage, Saboteur},
     settle::{Settled, settle},
     statements::{Head, SlotRow, Statements},
 };
@@ -16,6 +17,7 @@ pub(crate) struct Takeover<'a> {
     pub(crate) statements: &'a Statements,
     pub(crate) slot: Slot,
     pub(crate) epoch: i64,
+    pub(crate) saboteur: Saboteur,
 }
 
 impl Takeover<'_> {
@@ -43,7 +45,7 @@ impl Takeover<'_> {
 
     /// `false`: look again. An epoch above ours is a newer owner's, and the end.
     async fn raise(&self, segment: i64, head: &Head) -> Result<bool, OpenError> {
-        if head.epoch > self.epoch {
+        if head.epoch > self.epoch && !self.saboteur.does(Sabotage::NewerOwnerOverruled) {
             return Err(self.contended());
         }
         if head.epoch == self.epoch {
@@ -80,10 +82,14 @@ impl Takeover<'_> {
         if successor.epoch > head.epoch {
             return Err(self.contended());
         }
-        let outcome = self
-            .statements
-            .correct_segment(self.slot, segment + 1, &successor, head)
-            .await?;
+        let statements = self.statements;
+        let outcome = if self.saboteur.does(Sabotage::SuccessorNotCorrected) {
+            Outcome::Applied
+        } else {
+            statements
+                .correct_segment(self.slot, segment + 1, &successor, head)
+                .await?
+        };
         if outcome == Outcome::Applied {
             self.statements.seal(self.slot, segment, head).await?;
         }

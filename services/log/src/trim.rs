@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     LogPoint,
     replay::{decode, rows_of},
+    sabotage::Sabotage,
     settle::{Settled, settle},
     slots::{Inner, SlotShared},
     statements::{SlotRow, StoredBatch},
@@ -76,7 +77,10 @@ impl Trimmer {
     async fn run(mut self, mut checkpoint: watch::Receiver<LogPoint>) {
         loop {
             let floor = self.floor;
-            let behind = checkpoint.wait_for(|point| point.segment - SEGMENTS_KEPT > floor);
+            let saboteur = self.inner.saboteur;
+            let behind = checkpoint.wait_for(|point| {
+                point.segment - SEGMENTS_KEPT > floor || saboteur.does(Sabotage::TrimPastCheckpoint)
+            });
             if behind.await.is_err() {
                 return;
             }
@@ -96,10 +100,13 @@ impl Trimmer {
     async fn trim_oldest(&mut self) -> Result<bool, TrimError> {
         let (slot, segment) = (self.shared.slot, self.floor);
         let needed = self.inner.consumers.oldest_segment(&self.inner, slot);
-        if needed.await? <= segment {
+        let saboteur = self.inner.saboteur;
+        if needed.await? <= segment && !saboteur.does(Sabotage::TrimPastCursor) {
             return Ok(false);
         }
-        self.read_back(segment).await?;
+        if !saboteur.does(Sabotage::TrimUnread) {
+            self.read_back(segment).await?;
+        }
         self.remove(segment).await?;
         self.floor = segment + 1;
         let statements = &self.inner.statements;

@@ -9,7 +9,7 @@ use crate::{
     executor::WORLD,
     node::Node,
     plan::Blow,
-    store::{Dies, Moment, Step},
+    store::{Moment, Step, Trap},
     world::World,
 };
 
@@ -35,20 +35,12 @@ pub(crate) async fn deal(world: Arc<World>) {
 }
 
 fn strike(world: &Arc<World>, blow: Blow, node: &Arc<Node>, dice: &Dice) {
-    let lasts = dice.long_tailed_ms(100..=LONGEST_MS);
+    let lasts = duration(dice);
     match blow {
         Blow::Freeze => freeze(world, node, lasts),
         Blow::Kill => node.kill("at a drawn moment"),
-        Blow::Doom => {
-            let step = dice.pick(&Step::ALL).copied().unwrap_or(Step::Append);
-            let moment = if dice.chance(500) {
-                Moment::Before
-            } else {
-                Moment::After
-            };
-            let skip = dice.below(5) as u64;
-            node.doom(Dies { moment, step, skip });
-        }
+        Blow::Doom => node.doom(trap(&Step::ALL, dice)),
+        Blow::Trip => trip(node, dice),
         Blow::Cut => cut(world, node, lasts),
         Blow::Deafen => deafen(world, node, lasts),
         Blow::Clock => {
@@ -62,6 +54,50 @@ fn strike(world: &Arc<World>, blow: Blow, node: &Arc<Node>, dice: &Dice) {
         }
         Blow::Power => lose_power(world, dice),
     }
+}
+
+/// Where a process that goes on later, on what it knew, does most harm.
+const PITFALLS: [Step; 8] = [
+    Step::Claim,
+    Step::TakeOver,
+    Step::CreateSegment,
+    Step::Seal,
+    Step::Append,
+    Step::Checkpoint,
+    Step::Trim,
+    Step::Rows,
+];
+
+/// The process shall stand still at some step, in half of the cases beyond its lease and a trim.
+pub(crate) fn trip(node: &Node, dice: &Dice) {
+    let steps: &[Step] = if dice.chance(500) {
+        &PITFALLS
+    } else {
+        &Step::ALL
+    };
+    let lasts = if dice.chance(500) {
+        dice.ms(LONGEST_MS / 4..=LONGEST_MS)
+    } else {
+        duration(dice)
+    };
+    node.trip(trap(steps, dice), lasts);
+}
+
+/// Somewhere among these steps.
+fn trap(steps: &[Step], dice: &Dice) -> Trap {
+    let step = dice.pick(steps).copied().unwrap_or(Step::Append);
+    let moment = if dice.chance(500) {
+        Moment::Before
+    } else {
+        Moment::After
+    };
+    let skip = dice.below(5) as u64;
+    Trap { moment, step, skip }
+}
+
+/// How long a process is frozen or cut off.
+fn duration(dice: &Dice) -> Duration {
+    dice.long_tailed_ms(100..=LONGEST_MS)
 }
 
 fn freeze(world: &Arc<World>, node: &Arc<Node>, lasts: Duration) {

@@ -37,8 +37,18 @@ pub(crate) static TRAIL: Table = Table {
     values: &[Column::bigint("position")],
 };
 
+/// Every key of a room by its position: rows that nobody decides on, overwrites or deletes.
+pub(crate) static HISTORY: Table = Table {
+    name: "sim_history",
+    kind: Kind::Stamped,
+    partition: &[Column::text("room")],
+    clustering: &[Column::bigint("position")],
+    statics: &[],
+    values: &[Column::text("key")],
+};
+
 /// The tables of the archives, the log's own too.
-pub(crate) const ARCHIVES: [&Table; 4] = [&KEYS, &ROOMS, &TRAIL, &RELAYED];
+pub(crate) const ARCHIVES: [&Table; 5] = [&KEYS, &ROOMS, &TRAIL, &HISTORY, &RELAYED];
 
 /// What an entry says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,6 +167,8 @@ fn writes(entry: &Entry, position: Position) -> Vec<Write> {
             key: trail(prev),
             values: None,
         });
+        let place = Key::new(text(room), vec![at()]);
+        writes.push(put(&HISTORY, place, text(key)));
     }
     writes
 }
@@ -175,7 +187,7 @@ impl Applier for Recorder {
     }
 
     fn tables(&self) -> Vec<&'static Table> {
-        vec![&KEYS, &ROOMS, &TRAIL]
+        vec![&KEYS, &ROOMS, &TRAIL, &HISTORY]
     }
 }
 

@@ -37,6 +37,8 @@ pub const FAULTS: &[&str] = &[
     "rows lost with the power",
     "slots released",
     "slots taken from the living",
+    "stalls at a step",
+    "store: acknowledged row lost",
     "store: answer lost",
     "store: cut off",
     "store: late",

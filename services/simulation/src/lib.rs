@@ -39,6 +39,7 @@ mod verdict;
 mod world;
 
 pub use faults::FAULTS;
+pub use hanse_log::Sabotage;
 pub use journal::{Digest, Keep};
 pub use panics::collect as collect_panics;
 pub use run::{Report, run};

@@ -1,6 +1,9 @@
 //! A machine that runs one process after the other.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use hanse_log::{AppendError, ClusterParts, LogParts, Notice, Position, Slot, SlotLogs, SlotMap};
 use hanse_proto::log::Entry;
@@ -14,6 +17,7 @@ use tokio::{
 
 use crate::{
     audit::{Audit, Seen, follow, peek},
+    blows,
     clock::SimClock,
     dice::Dice,
     domain::Recorder,
@@ -21,7 +25,7 @@ use crate::{
     executor::{ProcessId, WORLD},
     lease::{OwnLease, keep, owner_name},
     ledger::{Ledger, Wish, WishError},
-    store::{Death, Dies, Link, ProcessStore},
+    store::{Death, Link, ProcessStore, Trap},
     world::Ground,
 };
 
@@ -131,6 +135,7 @@ impl Node {
             .note(process, format_args!("starts on node {}", self.index));
         ground.scene.tally.count("processes started");
         *self.life.lock() = Some(life.clone());
+        self.trip_at_start();
         let (node, own) = (Arc::clone(self), tasks.clone());
         tasks.spawn(
             "main",
@@ -184,7 +189,7 @@ impl Node {
             consumers: Vec::new(),
             cluster: Some(self.cluster(process, lease)),
         };
-        let logs = match SlotLogs::start(parts).await {
+        let logs = match SlotLogs::start_sabotaged(parts, ground.sabotage).await {
             Ok(logs) => logs,
             Err(error) => {
                 let scene = &ground.scene;
@@ -244,7 +249,7 @@ impl Node {
     }
 
     /// The process shall die at a step.
-    pub(crate) fn doom(&self, dies: Dies) {
+    pub(crate) fn doom(&self, dies: Trap) {
         if let Some(life) = self.life() {
             self.ground
                 .scene
@@ -252,12 +257,36 @@ impl Node {
             life.link.doom(Some(dies));
         }
     }
+
+    /// The process shall stand still at a step.
+    pub(crate) fn trip(&self, stalls: Trap, lasts: Duration) {
+        if let Some(life) = self.life() {
+            self.ground
+                .scene
+                .note(WORLD, format_args!("trips {}: {stalls:?}", life.process));
+            life.link.trip(Some((stalls, lasts)));
+        }
+    }
+
+    /// Some stumble over their first steps.
+    fn trip_at_start(&self) {
+        let stumbles = self.ground.plan.blows.stumbles;
+        if self.ground.is_troubled() && self.dice.chance(stumbles) {
+            blows::trip(self, &self.dice);
+        }
+    }
 }
 
 async fn answer(ledger: Arc<Ledger>, request: Request) {
     match request {
         Request::Write { wish, answer } => {
-            let _ = answer.send(ledger.grant(&wish).await);
+            let granted = ledger.grant(&wish).await;
+            // Here, and not where it arrives: power may be lost on its way.
+            if let Ok(position) = granted {
+                let slot = ledger.logs.slot_of(&wish.room).0;
+                ledger.truth.shown(slot, position.seq(), "an answer");
+            }
+            let _ = answer.send(granted);
         }
         Request::Relay {
             target,

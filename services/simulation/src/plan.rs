@@ -68,6 +68,8 @@ pub(crate) struct Blows {
     /// Milliseconds between two of them, at most.
     pub(crate) every_ms_max: u64,
     pub(crate) kinds: Vec<Blow>,
+    /// One process in a thousand stands still at one of its first steps.
+    pub(crate) stumbles: u64,
 }
 
 /// Something done to a process, or to all.
@@ -77,6 +79,8 @@ pub(crate) enum Blow {
     Kill,
     /// It dies at a drawn step.
     Doom,
+    /// It stands still at a drawn step.
+    Trip,
     /// It does not reach the store for a while.
     Cut,
     /// It does not reach the bus for a while.
@@ -126,6 +130,7 @@ impl Blows {
             (Blow::Freeze, 500),
             (Blow::Kill, 500),
             (Blow::Doom, 600),
+            (Blow::Trip, 500),
             (Blow::Cut, 500),
             (Blow::Deafen, 500),
             (Blow::Clock, 500),
@@ -138,6 +143,11 @@ impl Blows {
         Self {
             every_ms_max,
             kinds: kinds.map(|(blow, _)| *blow).collect(),
+            stumbles: if dice.chance(500) {
+                dice.between(50..=500)
+            } else {
+                0
+            },
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use hanse_log::Sabotage;
 use tokio::time::Instant;
 
 use crate::{
@@ -31,16 +32,16 @@ pub struct Report {
     pub journal: Vec<String>,
 }
 
-/// Runs a seed on this thread.
-pub fn run(seed: u64, keep: Keep) -> std::io::Result<Report> {
+/// Runs a seed on this thread, with a log that does one thing wrong or none.
+pub fn run(seed: u64, sabotage: Option<Sabotage>, keep: Keep) -> std::io::Result<Report> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()?;
-    Ok(runtime.block_on(play(seed, keep)))
+    Ok(runtime.block_on(play(seed, sabotage, keep)))
 }
 
-async fn play(seed: u64, keep: Keep) -> Report {
+async fn play(seed: u64, sabotage: Option<Sabotage>, keep: Keep) -> Report {
     let started = Instant::now();
     let journal = Journal::new(keep);
     let scene = Scene {
@@ -49,7 +50,7 @@ async fn play(seed: u64, keep: Keep) -> Report {
         tally: Tally::default(),
         verdict: Verdict::default(),
     };
-    let ground = Ground::new(seed, scene.clone());
+    let ground = Ground::new(seed, sabotage, scene.clone());
     let world = World::new(Arc::clone(&ground));
     if let Err(stuck) = scene.executor.run(Arc::clone(&world).run()).await {
         scene.violated("the run comes to an end", format_args!("{stuck}"));

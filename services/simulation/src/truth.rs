@@ -8,7 +8,7 @@ use std::{
 
 use hanse_log::{LogPoint, Position, tables::HEADS};
 use hanse_proto::log::{Batch, Entry};
-use hanse_store::{ConditionalBatch, ConditionalStep, Mutation, Value};
+use hanse_store::{ConditionalBatch, ConditionalStep, Key, Mutation, Value};
 use parking_lot::Mutex;
 use prost::Message;
 
@@ -75,7 +75,12 @@ struct State {
     refused: BTreeSet<String>,
     /// Submissions that are in the log.
     attempts: BTreeSet<String>,
+    /// Rows that were lost although their write was acknowledged, with their stamps.
+    forgotten: Forgotten,
 }
+
+/// Rows by key and stamp.
+type Forgotten = BTreeSet<(Key, i64)>;
 
 /// The truth of a run.
 pub(crate) struct Truth {
@@ -142,7 +147,10 @@ impl Truth {
     pub(crate) fn missing(&self, slot: u32, seq: i64, durably: bool) -> Option<String> {
         let store = self.store.get()?;
         let mut state = self.state.lock();
-        let truth = state.slots.entry(slot).or_default();
+        let State {
+            slots, forgotten, ..
+        } = &mut *state;
+        let truth = slots.entry(slot).or_default();
         if seq > truth.batches.len() as i64 {
             return Some(format!("the log ends at {}", truth.batches.len()));
         }
@@ -153,7 +161,7 @@ impl Truth {
         };
         for at in seen + 1..=seq {
             let batch = truth.at(at).cloned()?;
-            let look = |data: &Data| batch.missing_row(data);
+            let look = |data: &Data| batch.missing_row(data, forgotten);
             let missing = if durably {
                 store.inspect_durable(look)
             } else {
@@ -257,8 +265,11 @@ impl Landed {
         &self.rows
     }
 
-    fn missing_row(&self, data: &Data) -> Option<String> {
-        let missing = self.rows.iter().find(|row| !is_archived(data, row));
+    /// A row that is not in the archives, and not excused.
+    fn missing_row(&self, data: &Data, excused: &Forgotten) -> Option<String> {
+        let missing = self.rows.iter().find(|row| {
+            !is_archived(data, row) && !excused.contains(&(row.key().clone(), stamp_of(row)))
+        });
         missing.map(|row| format!("a row of {}: {:?}", row.table().name, row.key()))
     }
 }
@@ -270,6 +281,13 @@ fn is_archived(data: &Data, row: &Mutation) -> bool {
     };
     let expected = Cell::of(row, 0);
     cell.stamp > expected.stamp || *cell == expected
+}
+
+fn stamp_of(row: &Mutation) -> i64 {
+    match row {
+        Mutation::Put(put) => put.stamp,
+        Mutation::Delete(delete) => delete.stamp,
+    }
 }
 
 impl SlotTruth {
@@ -313,6 +331,12 @@ impl Observer for Truth {
                 self.shown(slot, applied, "table heads");
             }
         }
+        self.restored(mutations);
+    }
+
+    fn forgotten(&self, mutation: &Mutation) {
+        let lost = (mutation.key().clone(), stamp_of(mutation));
+        self.state.lock().forgotten.insert(lost);
     }
 }
 
@@ -532,10 +556,14 @@ impl Truth {
         };
         truth.heads.insert(segment, head.clone());
         let claimed_by = truth.claims.get(&head.epoch).copied();
+        let begins_anew = step == Step::CreateSegment && segment == 0 && truth.trimmed.contains(&0);
         let links_to = (step == Step::Seal).then(|| truth.heads.get(&(segment + 1)).cloned());
         drop(state);
         if step == Step::TakeOver {
             self.scene.tally.count("takeovers");
+        }
+        if begins_anew {
+            self.broken("a log begins once", slot, format_args!("{process}"));
         }
         if head.epoch > old.epoch && claimed_by != Some(process) {
             self.broken(
@@ -583,9 +611,18 @@ impl Truth {
             done.unwrap_or_default() < last
         });
         let behind = behind.copied();
+        let gone = truth
+            .batches
+            .iter()
+            .filter(|batch| batch.segment == segment);
+        let gone: Vec<_> = gone.cloned().collect();
         drop(state);
         if let Some(missing) = self.missing(slot, last, true) {
             let what = format_args!("{segment}: {missing}");
+            self.broken("what is trimmed is in the archives", slot, what);
+        }
+        if let Some(lost) = self.lost_row(&gone) {
+            let what = format_args!("{segment}: {lost}, lost before");
             self.broken("what is trimmed is in the archives", slot, what);
         }
         if checkpoint < last {
@@ -596,6 +633,41 @@ impl Truth {
             let what = format_args!("{segment}: {consumer} has not seen it");
             self.broken("nothing is trimmed that a consumer needs", slot, what);
         }
+    }
+
+    /// A row of these batches that the archives lack, or would after a loss of power.
+    fn lost_row(&self, batches: &[Arc<Landed>]) -> Option<String> {
+        let nothing = Forgotten::new();
+        let look = |data: &Data| {
+            let mut missing = batches
+                .iter()
+                .map(|batch| batch.missing_row(data, &nothing));
+            missing.find_map(|missing| missing)
+        };
+        self.store.get()?.inspect_durable(look)
+    }
+
+    /// Counts the lost rows that are written again.
+    fn restored(&self, mutations: &[Mutation]) {
+        let state = self.state.lock();
+        let was_lost = |row: &&Mutation| {
+            state
+                .forgotten
+                .contains(&(row.key().clone(), stamp_of(row)))
+        };
+        let restored = mutations.iter().filter(was_lost).count() as u64;
+        drop(state);
+        if restored > 0 {
+            self.scene.tally.add("lost rows written again", restored);
+        }
+    }
+
+    /// The rows that were lost unnoticed and are still not there.
+    pub(crate) fn still_lost(&self, is_there: impl Fn(&Key, i64) -> bool) -> Vec<Key> {
+        let state = self.state.lock();
+        let lost = state.forgotten.iter();
+        let lost = lost.filter(|(key, stamp)| !is_there(key, *stamp));
+        lost.map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether the batch is out of the log.
@@ -631,10 +703,13 @@ impl Truth {
             return;
         };
         self.scene.tally.count("checkpoints");
-        {
-            let mut state = self.state.lock();
-            let truth = state.slots.entry(slot).or_default();
-            truth.checkpoint = truth.checkpoint.max(seq);
+        let mut state = self.state.lock();
+        let truth = state.slots.entry(slot).or_default();
+        let before = std::mem::replace(&mut truth.checkpoint, seq);
+        drop(state);
+        if seq < before {
+            let what = format_args!("{before} -> {seq}");
+            self.broken("the checkpoint never goes back", slot, what);
         }
         if let Some(missing) = self.missing(slot, seq, true) {
             self.broken(

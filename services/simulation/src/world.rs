@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_log::Position;
+use hanse_log::{Position, Sabotage};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -36,6 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// What the machines share.
 pub(crate) struct Ground {
     pub(crate) seed: u64,
+    /// What the log does wrong in this run.
+    pub(crate) sabotage: Option<Sabotage>,
     pub(crate) scene: Scene,
     pub(crate) plan: Plan,
     pub(crate) store: SimStore,
@@ -50,7 +52,7 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
-    pub(crate) fn new(seed: u64, scene: Scene) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>, scene: Scene) -> Arc<Self> {
         let started = Instant::now();
         let plan = Plan::drawn(&Dice::new(seed, "plan"));
         let truth = Truth::new(scene.clone());
@@ -59,6 +61,7 @@ impl Ground {
         truth.watch(store.clone());
         Arc::new(Self {
             seed,
+            sabotage,
             weather: Weather::new(plan.rates.clone()),
             store,
             truth,
@@ -136,6 +139,10 @@ impl World {
         scene.executor.spawn(WORLD, blows::deal(Arc::clone(&self)));
         self.rest(self.ground.plan.troubled).await;
         self.calm().await;
+        // First without a further word in any slot: the last one may have been lost.
+        if scene.verdict.is_clean() {
+            self.settle().await;
+        }
         if scene.verdict.is_clean() {
             self.start_client(usize::MAX, Client::probe);
             self.settle().await;
@@ -176,6 +183,7 @@ impl World {
         ground.bus.calm_down();
         for life in self.nodes.iter().filter_map(|node| node.life()) {
             life.link.doom(None);
+            life.link.trip(None);
             life.link.cut(false);
             ground.scene.executor.thaw(life.process);
         }
@@ -235,7 +243,6 @@ impl World {
         let slot = hanse_log::SlotMap::initial(self.ground.plan.slots)
             .slot_of(&wish.room)
             .0;
-        self.ground.truth.shown(slot, position.seq(), "an answer");
         self.acknowledged
             .lock()
             .push((wish.key.clone(), slot, position));

@@ -5,7 +5,7 @@ use hanse_store::{
 };
 
 use super::{Statements, bigint};
-use crate::{LogPoint, Slot, SlotOwner, tables::SLOTS};
+use crate::{LogPoint, Slot, SlotOwner, sabotage::Sabotage, tables::SLOTS};
 
 /// A slot's row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,13 +112,17 @@ impl Statements {
         from: LogPoint,
         to: LogPoint,
     ) -> Result<Outcome, StoreError> {
+        let mut conditions = vec![("epoch", epoch.into())];
+        if !self.saboteur.does(Sabotage::CheckpointWithoutLast) {
+            conditions.push(("checkpoint", from.seq.into()));
+        }
         let step = ConditionalStep::Update {
             clustering: Vec::new(),
             set: vec![
                 ("segment", to.segment.into()),
                 ("checkpoint", to.seq.into()),
             ],
-            conditions: vec![("epoch", epoch.into()), ("checkpoint", from.seq.into())],
+            conditions,
         };
         self.slot_step(slot, step).await
     }

@@ -236,7 +236,7 @@ async fn without_a_lease_nothing_is_taken() {
     member.fill(0, 1).await;
     member.lapsed.0.store(true, Ordering::SeqCst);
     let refused = member.process.put(S0, "lapsed").await;
-    assert!(matches!(refused, Err(AppendError::SlotLost { .. })));
+    assert!(matches!(refused, Err(AppendError::NotServed { .. })));
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(cluster.world.times_logged(S0, "lapsed").await, 0);
     member.lapsed.0.store(false, Ordering::SeqCst);

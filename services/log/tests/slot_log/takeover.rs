@@ -76,7 +76,7 @@ async fn write(process: &Process, name: &str, stop: &AtomicBool) -> (Vec<String>
         let key = format!("{name}{i}");
         match process.put(S0, &key).await {
             Ok(_) => acknowledged.push(key),
-            Err(AppendError::SlotLost { .. }) => lost += 1,
+            Err(AppendError::SlotLost { .. } | AppendError::NotServed { .. }) => lost += 1,
             Err(other) => panic!("{other}"),
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -117,18 +117,26 @@ async fn a_claim_on_an_old_row_is_refused() {
     newer.finish().await;
 }
 
-/// Red if a claim whose outcome is not known is taken for refused, or is made again under another
-/// epoch.
+/// Red if a claim that was not written is not made again under its epoch, or if one that landed in
+/// doubt is taken for ours by the name in the row: a former owner of that epoch may have put it there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_claim_in_doubt_is_settled() {
-    for (fault, times) in [(Fault::UnknownLanded, 1), (Fault::UnknownLost, 3)] {
+    for (fault, times, epoch) in [(Fault::UnknownLost, 3, 1), (Fault::UnknownLanded, 1, 2)] {
         let world = World::new();
         let process = world.start().await;
         let hits = world.faults.arm(Write::Claim, 0, fault, times);
         let observed = process.logs.owner(S0).await.unwrap();
-        process.logs.serve(S0, &observed).await.unwrap();
+        let served = process.logs.serve(S0, &observed).await;
         assert_eq!(hits.count(), times);
-        assert_eq!(process.logs.owner(S0).await.unwrap().epoch, 1);
+        if let Err(error) = served {
+            assert!(
+                matches!(error, OpenError::Contended { slot: S0 }),
+                "{error}"
+            );
+            let observed = process.logs.owner(S0).await.unwrap();
+            process.logs.serve(S0, &observed).await.unwrap();
+        }
+        assert_eq!(process.logs.owner(S0).await.unwrap().epoch, epoch);
         process.put(S0, "a").await.unwrap();
         process.finish().await;
     }
@@ -177,7 +185,7 @@ async fn a_released_slot_is_handed_on_whole() {
         ticket.unwrap().applied().await.unwrap();
     }
     let refused = former.put(S0, "late").await;
-    assert!(matches!(refused, Err(AppendError::SlotLost { .. })));
+    assert!(matches!(refused, Err(AppendError::NotServed { .. })));
     let observed = next.logs.owner(S0).await.unwrap();
     assert_eq!((observed.owner.as_str(), observed.epoch), ("next", 1));
     let tail = world.log(S0).await.last().unwrap().seq;

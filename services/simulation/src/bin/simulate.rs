@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use hanse_runtime::{Clock, SystemClock};
-use hanse_simulation::{Keep, Report, Totals, run};
+use hanse_simulation::{Keep, Report, Sabotage, Totals, Violation, run};
 use parking_lot::Mutex;
 
 /// Seeds of a run that asks for nothing else.
@@ -36,6 +36,12 @@ struct Cli {
     /// Run so many seeds twice and compare the two runs of each, byte for byte
     #[arg(long, value_name = "N")]
     determinism: Option<u64>,
+    /// Have the log do each of its sabotages in turn: every one must be found within so many seeds
+    #[arg(long, value_name = "SEEDS", num_args = 0..=1, default_missing_value = "1000")]
+    mutations: Option<u64>,
+    /// Have the log do this sabotage in every run
+    #[arg(long, value_name = "NAME", value_parser = sabotage)]
+    sabotage: Option<Sabotage>,
     /// Threads [default: as many as there are processors]
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
@@ -72,14 +78,17 @@ fn main() -> ExitCode {
 fn work(cli: &Cli) -> io::Result<Account> {
     let mut account = Account::default();
     if let Some(seed) = cli.seed {
-        account += one(seed)?;
+        account += one(cli, seed)?;
     }
-    let nothing = cli.seed.is_none() && cli.determinism.is_none();
+    let nothing = cli.seed.is_none() && cli.determinism.is_none() && cli.mutations.is_none();
     if let Some(seeds) = cli.seeds.or(nothing.then_some(SEEDS)) {
         account += many(cli, seeds)?;
     }
     if let Some(seeds) = cli.determinism {
-        account += determinism(cli.from, seeds)?;
+        account += determinism(cli, seeds)?;
+    }
+    if let Some(seeds) = cli.mutations {
+        account += mutations(cli, seeds)?;
     }
     Ok(account)
 }
@@ -88,8 +97,8 @@ fn say(what: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stdout(), "{what}");
 }
 
-fn one(seed: u64) -> io::Result<Account> {
-    let report = run(seed, Keep::All)?;
+fn one(cli: &Cli, seed: u64) -> io::Result<Account> {
+    let report = run(seed, cli.sabotage, Keep::All)?;
     let clean = report.violations.is_empty();
     if clean {
         for line in &report.journal {
@@ -108,7 +117,7 @@ fn one(seed: u64) -> io::Result<Account> {
 fn many(cli: &Cli, seeds: u64) -> io::Result<Account> {
     let totals = Mutex::new(Totals::default());
     let (clock, told) = (SystemClock::new(), Mutex::new(Duration::ZERO));
-    each_seed(cli, seeds, |report| {
+    each_seed(cli, seeds, cli.sabotage, |report| {
         let mut totals = totals.lock();
         totals.add(report);
         let (now, mut told) = (clock.monotonic(), told.lock());
@@ -119,6 +128,7 @@ fn many(cli: &Cli, seeds: u64) -> io::Result<Account> {
                 "{runs} of {seeds} seeds, {violating} with violations"
             ));
         }
+        true
     })?;
     let totals = totals.into_inner();
     say(format_args!("{totals}"));
@@ -132,8 +142,13 @@ fn many(cli: &Cli, seeds: u64) -> io::Result<Account> {
     })
 }
 
-/// Runs the seeds on all processors.
-fn each_seed(cli: &Cli, seeds: u64, take: impl Fn(Report) + Sync) -> io::Result<()> {
+/// Runs the seeds in their order on all processors, until `take` wants no more.
+fn each_seed(
+    cli: &Cli,
+    seeds: u64,
+    sabotage: Option<Sabotage>,
+    take: impl Fn(Report) -> bool + Sync,
+) -> io::Result<()> {
     let jobs = cli.jobs.or_else(|| thread::available_parallelism().ok());
     let next = AtomicU64::new(0);
     let work = || loop {
@@ -141,7 +156,9 @@ fn each_seed(cli: &Cli, seeds: u64, take: impl Fn(Report) + Sync) -> io::Result<
         if number >= seeds {
             return Ok(());
         }
-        take(run(cli.from + number, Keep::Tail)?);
+        if !take(run(cli.from + number, sabotage, Keep::Tail)?) {
+            next.store(seeds, Ordering::Relaxed);
+        }
     };
     thread::scope(|scope| {
         let mut threads = Vec::new();
@@ -157,10 +174,48 @@ fn each_seed(cli: &Cli, seeds: u64, take: impl Fn(Report) + Sync) -> io::Result<
     })
 }
 
-fn determinism(from: u64, seeds: u64) -> io::Result<Account> {
+/// A sabotage by its name.
+fn sabotage(name: &str) -> Result<Sabotage, String> {
+    let named = |sabotage: &&Sabotage| format!("{sabotage:?}") == name;
+    let found = Sabotage::ALL.iter().find(named).copied();
+    found.ok_or_else(|| format!("not one of {:?}", Sabotage::ALL))
+}
+
+/// Each sabotage with the first seed that finds it.
+fn mutations(cli: &Cli, seeds: u64) -> io::Result<Account> {
+    let mut account = Account::default();
+    for sabotage in Sabotage::ALL {
+        let found: Mutex<Option<(u64, Violation)>> = Mutex::default();
+        each_seed(cli, seeds, Some(*sabotage), |report| {
+            let Some(violation) = report.violations.into_iter().next() else {
+                return true;
+            };
+            let mut found = found.lock();
+            if found.as_ref().is_none_or(|(seed, _)| report.seed < *seed) {
+                *found = Some((report.seed, violation));
+            }
+            false
+        })?;
+        let name = format!("{sabotage:?}");
+        if let Some((seed, violation)) = found.into_inner() {
+            account.passed += 1;
+            say(format_args!(
+                "{name:28} seed {seed:>4}: {}",
+                violation.check
+            ));
+        } else {
+            account.failed += 1;
+            say(format_args!("{name:28} not found in {seeds} seeds"));
+        }
+    }
+    Ok(account)
+}
+
+fn determinism(cli: &Cli, seeds: u64) -> io::Result<Account> {
     let mut differ = 0;
-    for seed in from..from + seeds {
-        let (first, second) = (run(seed, Keep::Tail)?, run(seed, Keep::Tail)?);
+    let again = |seed| run(seed, cli.sabotage, Keep::Tail);
+    for seed in cli.from..cli.from + seeds {
+        let (first, second) = (again(seed)?, again(seed)?);
         if first.digest == second.digest {
             say(format_args!(
                 "seed {seed}: twice {:032x}, {} lines",
@@ -168,7 +223,7 @@ fn determinism(from: u64, seeds: u64) -> io::Result<Account> {
             ));
         } else {
             differ += 1;
-            tell_difference(seed)?;
+            tell_difference(cli, seed)?;
         }
     }
     Ok(Account {
@@ -178,10 +233,10 @@ fn determinism(from: u64, seeds: u64) -> io::Result<Account> {
 }
 
 /// Runs the seed until two runs differ, and shows the first line in which they do.
-fn tell_difference(seed: u64) -> io::Result<()> {
-    let first = run(seed, Keep::All)?;
+fn tell_difference(cli: &Cli, seed: u64) -> io::Result<()> {
+    let first = run(seed, cli.sabotage, Keep::All)?;
     for _ in 0..5 {
-        let other = run(seed, Keep::All)?;
+        let other = run(seed, cli.sabotage, Keep::All)?;
         let lines = first.journal.iter().zip(&other.journal);
         if let Some((number, (one, two))) = lines.enumerate().find(|(_, (one, two))| one != two) {
             say(format_args!(

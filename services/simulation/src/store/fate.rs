@@ -31,6 +31,8 @@ pub(crate) struct Rates {
     pub(crate) partial: u64,
     /// A call is refused at once, and nothing was sent.
     pub(crate) unavailable: u64,
+    /// A write is acknowledged although one of its rows is lost.
+    pub(crate) forgotten: u64,
     /// A page is shorter than it could be.
     pub(crate) short_page: u64,
 }
@@ -49,6 +51,7 @@ impl Rates {
             piecewise: 0,
             partial: 0,
             unavailable: 0,
+            forgotten: 0,
             short_page: 0,
         }
     }
@@ -74,6 +77,7 @@ impl Rates {
             piecewise: rate() * 4,
             partial: rate(),
             unavailable: rate(),
+            forgotten: rate(),
             short_page: rate() * 4,
         }
     }

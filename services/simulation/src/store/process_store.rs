@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     dice::Dice,
+    domain::HISTORY,
     executor::{ProcessId, WORLD},
     scene::Scene,
 };
@@ -93,6 +94,10 @@ impl ProcessStore {
             step, number, fate, ..
         } = call;
         self.die_at(Moment::Before, step).await;
+        if self.stalls_at(Moment::Before, step) {
+            // Goes on once it has thawed.
+            tokio::task::yield_now().await;
+        }
         let fault = fate.fault.unwrap_or("-");
         self.note(format_args!("#{number} {} {what} [{fault}]", step.name()));
         if let Some(fault) = fate.fault {
@@ -128,6 +133,7 @@ impl ProcessStore {
             if self.link.is_fatal(Moment::After, step) {
                 self.dies(Moment::After, step);
             }
+            self.stalls_at(Moment::After, step);
             sleep(fate.back).await;
             if !fate.mute && !self.link.is_cut() {
                 let _ = answer.take().map(|answer| answer.send(landed));
@@ -161,6 +167,27 @@ impl ProcessStore {
             Moment::After => "after",
         };
         (self.death)(self.process, &format!("{when} {}", step.name()));
+    }
+
+    /// Freezes the process if it is to stand still here.
+    fn stalls_at(&self, moment: Moment, step: Step) -> bool {
+        let Some(lasts) = self.link.stall(moment, step) else {
+            return false;
+        };
+        let scene = self.scene.clone();
+        self.note(format_args!(
+            "stalls {moment:?} {} for {lasts:?}",
+            step.name()
+        ));
+        scene.tally.count("stalls at a step");
+        scene.executor.freeze(self.process);
+        let (executor, process) = (scene.executor.clone(), self.process);
+        executor.spawn(WORLD, async move {
+            sleep(lasts).await;
+            scene.note(process, format_args!("thaws"));
+            scene.executor.thaw(process);
+        });
+        true
     }
 
     fn number(&self) -> u64 {
@@ -207,6 +234,20 @@ impl ProcessStore {
         }
     }
 
+    /// Loses one row of a write that will be acknowledged: a disk may. Only of a table that no decision
+    /// rests on, so that all else that is checked still holds; and never of a write that must be synced.
+    fn forget_one(&self, rates: &Rates, mutations: &mut Vec<Mutation>) {
+        let loses = |mutation: &Mutation| matches!(mutation, Mutation::Put(put) if put.table.name == HISTORY.name);
+        if let Some(at) = mutations.iter().position(loses)
+            && self.dice.chance(rates.forgotten)
+        {
+            self.scene.tally.count("store: acknowledged row lost");
+            let lost = mutations.remove(at);
+            self.note(format_args!("loses {}", KeyText(lost.key())));
+            self.store.forget(&lost);
+        }
+    }
+
     /// How a plain write's rows land: in which groups, how far apart, and whether all of them.
     fn pieces(&self, rates: &Rates, mutations: Vec<Mutation>) -> Pieces {
         let whole = mutations.len();
@@ -214,6 +255,7 @@ impl ProcessStore {
             groups: vec![mutations],
             apart: Duration::ZERO,
             fails: false,
+            synced: false,
         };
         if whole > 1 && self.dice.chance(rates.partial) {
             self.scene.tally.count("store: rows written in part");
@@ -245,6 +287,8 @@ struct Pieces {
     groups: Vec<Vec<Mutation>>,
     apart: Duration,
     fails: bool,
+    /// They survive a loss of power once the write is acknowledged.
+    synced: bool,
 }
 
 impl Pieces {
@@ -257,6 +301,8 @@ impl Pieces {
         }
         if self.fails {
             Err(unavailable())
+        } else if self.synced {
+            store.sync()
         } else {
             Ok(())
         }
@@ -308,7 +354,11 @@ impl Store for ProcessStore {
         .await
     }
 
-    async fn apply(&self, mutations: Vec<Mutation>, _: Durability) -> Result<(), StoreError> {
+    async fn apply(
+        &self,
+        mut mutations: Vec<Mutation>,
+        durability: Durability,
+    ) -> Result<(), StoreError> {
         let Some(first) = mutations.first() else {
             return Ok(());
         };
@@ -322,7 +372,14 @@ impl Store for ProcessStore {
         self.unreachable(step, &rates).await?;
         let call = self.write(step, &rates, first.table().name, false);
         let (store, count) = (self.store.clone(), mutations.len());
-        let pieces = self.pieces(&rates, mutations);
+        let synced = durability == Durability::Synced;
+        if !synced {
+            self.forget_one(&rates, &mut mutations);
+        }
+        let pieces = Pieces {
+            synced,
+            ..self.pieces(&rates, mutations)
+        };
         self.call(call, format!("{count} rows"), move || {
             Box::pin(pieces.clone().land(store.clone()))
         })

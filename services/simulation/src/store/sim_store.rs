@@ -18,6 +18,9 @@ pub(crate) trait Observer: Send + Sync {
 
     /// Rows were written just now.
     fn written(&self, mutations: &[Mutation]);
+
+    /// A row will not be written, although its writer will be told that it is.
+    fn forgotten(&self, mutation: &Mutation);
 }
 
 /// The store's nodes, which never disagree. Clones are the same store.
@@ -84,6 +87,13 @@ impl SimStore {
             observer.written(mutations);
         }
         Ok(())
+    }
+
+    /// A row is lost on its way, unnoticed.
+    pub(crate) fn forget(&self, mutation: &Mutation) {
+        if let Some(observer) = self.observer.get().and_then(Weak::upgrade) {
+            observer.forgotten(mutation);
+        }
     }
 
     pub(crate) fn decide(
