@@ -16,6 +16,9 @@ pub use r#gen::hanse::cluster::v1 as cluster;
 pub use r#gen::hanse::log::v1 as log;
 /// Entries of rooms.
 pub use r#gen::hanse::room::v1 as room;
+/// What the API asks of sync workers; clients and servers need a transport.
+#[cfg(feature = "grpc")]
+pub use r#gen::hanse::sync::v1 as sync;
 /// Entries of users and of names.
 pub use r#gen::hanse::user::v1 as user;
 
@@ -50,6 +53,13 @@ mod r#gen {
         pub mod room {
             pub mod v1 {
                 include!("gen/hanse.room.v1.rs");
+            }
+        }
+        #[cfg(feature = "grpc")]
+        #[expect(clippy::allow_attributes, unused_qualifications, reason = "generated")]
+        pub mod sync {
+            pub mod v1 {
+                include!("gen/hanse.sync.v1.rs");
             }
         }
         pub mod user {

@@ -24,3 +24,31 @@ pub struct Notice {
     #[prost(message, optional, tag = "7")]
     pub batch: ::core::option::Option<super::super::log::v1::Batch>,
 }
+/// What is of use only just now: whoever listens hears it once, nobody keeps it, any of it may be lost.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ephemeral {
+    /// The version of this message, 1 at present; read as that of `Notice` is.
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(oneof = "ephemeral::What", tags = "2")]
+    pub what: ::core::option::Option<ephemeral::What>,
+}
+/// Nested message and enum types in `Ephemeral`.
+pub mod ephemeral {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        #[prost(message, tag = "2")]
+        Typing(super::Typing),
+    }
+}
+/// A user started to type in a room, still does, or stopped.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Typing {
+    #[prost(string, tag = "1")]
+    pub room_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub user_id: ::prost::alloc::string::String,
+    /// For how long from when this is heard, since clocks differ. 0: stopped.
+    #[prost(uint32, tag = "3")]
+    pub lasts_ms: u32,
+}

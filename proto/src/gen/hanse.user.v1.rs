@@ -326,11 +326,15 @@ pub struct CrossSigningKey {
     #[prost(string, tag = "2")]
     pub json: ::prost::alloc::string::String,
 }
-/// Signatures that the user made, on keys of the user's own or of others.
+/// Signatures that the user made on keys of one user: the own ones, or those of somebody else.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct KeySignatures {
     #[prost(message, repeated, tag = "1")]
     pub signatures: ::prost::alloc::vec::Vec<KeySignature>,
+    /// Packed position of the entry with the newest signatures before on somebody else's keys; 0 if there
+    /// was none.
+    #[prost(int64, tag = "2")]
+    pub previous_position: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeySignature {
@@ -363,8 +367,12 @@ pub struct BackupVersion {
     /// Raised whenever a key in it changes.
     #[prost(int64, tag = "5")]
     pub etag: i64,
+    /// Its keys are being removed; nobody sees it any more.
     #[prost(bool, tag = "6")]
     pub removed: bool,
+    /// Nothing is kept of it any more, not even its number.
+    #[prost(bool, tag = "7")]
+    pub forgotten: bool,
 }
 /// Room keys join a backup, or take the place of others in it.
 #[derive(Clone, PartialEq, ::prost::Message)]
