@@ -2,7 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-use hanse_log::{Bus, Heard, Notice, SlotMap};
+use hanse_log::{Bus, EphemeralBus, Heard, Notice, SlotMap};
+use hanse_proto::bus::Ephemeral;
 use hanse_runtime::{Random, Tasks};
 use redis::RedisError;
 use tokio::sync::mpsc;
@@ -13,7 +14,8 @@ use crate::{
     fanout::Fanout,
     link::Servers,
     listener::Listener,
-    wire,
+    tls::RedisTls,
+    wire::{self, Carried},
     writer::{Outgoing, QUEUE_LEN_MAX, Writer, count_dropped},
 };
 
@@ -22,21 +24,23 @@ use crate::{
 pub struct RedisBusParts {
     /// The server's URL, or those of some nodes of one cluster.
     pub urls: Vec<String>,
+    /// Certificates, where the URLs are `rediss`.
+    pub tls: RedisTls,
     /// Which of the deployments that share the server this is: letters, digits, `-`, `.` and `_`.
     pub deployment: String,
     /// Which slots there are.
     pub map: SlotMap,
     /// Jitter.
     pub random: Arc<dyn Random>,
-    /// Where the bus's two tasks run.
+    /// Where the bus's three tasks run.
     pub tasks: Tasks,
 }
 
 /// Why there is no bus. A server that cannot be reached is no reason: the bus waits for it.
 #[derive(Debug, thiserror::Error)]
 pub enum RedisBusError {
-    /// A URL does not read.
-    #[error("the URL of the Redis server is not valid")]
+    /// A URL or a certificate does not read.
+    #[error("the URL of the Redis server, or a certificate, is not valid")]
     Url(#[source] RedisError),
     /// No URL was given.
     #[error("no URL of a Redis server is given")]
@@ -51,7 +55,8 @@ pub enum RedisBusError {
 pub struct RedisBus {
     channels: Channels,
     queue: mpsc::Sender<Outgoing>,
-    fanout: Arc<Fanout>,
+    fanout: Arc<Fanout<Notice>>,
+    ephemeral: Arc<Fanout<Ephemeral>>,
 }
 
 impl fmt::Debug for RedisBus {
@@ -64,38 +69,56 @@ impl fmt::Debug for RedisBus {
 
 impl RedisBus {
     /// Starts the bus. It connects by itself, now and whenever the connection is lost: one
-    /// connection to publish on, and one to listen on while anybody subscribes.
+    /// connection to publish on, one to listen on while anybody subscribes, and one while anybody
+    /// listens to what is ephemeral, so that a flood of it cuts no slot's notices.
     pub fn start(parts: RedisBusParts) -> Result<Self, RedisBusError> {
-        if parts.urls.is_empty() {
+        let RedisBusParts {
+            urls,
+            tls,
+            deployment,
+            map,
+            random,
+            tasks,
+        } = parts;
+        if urls.is_empty() {
             return Err(RedisBusError::NoUrl);
         }
-        let servers = Servers::parse(&parts.urls).map_err(RedisBusError::Url)?;
-        let channels = Channels::new(&parts.deployment, parts.map)
-            .ok_or(RedisBusError::Deployment(parts.deployment))?;
-        let servers = Arc::new(servers);
+        let servers = Arc::new(Servers::parse(&urls, &tls).map_err(RedisBusError::Url)?);
+        let channels =
+            Channels::new(&deployment, map).ok_or(RedisBusError::Deployment(deployment))?;
         let (queue, waiting) = mpsc::channel(QUEUE_LEN_MAX);
         let bus = Self {
             fanout: Arc::new(Fanout::new(channels.clone())),
-            channels: channels.clone(),
+            ephemeral: Arc::new(Fanout::new(channels.clone())),
+            channels,
             queue,
         };
         let writer = Writer {
             servers: Arc::clone(&servers),
             queue: waiting,
-            backoff: Backoff::new(Arc::clone(&parts.random)),
-            soft: parts.tasks.soft().clone(),
+            backoff: Backoff::new(Arc::clone(&random)),
+            soft: tasks.soft().clone(),
         };
-        let listener = Listener {
-            servers,
-            channels,
-            fanout: Arc::clone(&bus.fanout),
-            backoff: Backoff::new(parts.random),
-            soft: parts.tasks.soft().clone(),
-        };
-        parts.tasks.spawn("bus-writer", writer.run());
-        parts.tasks.spawn("bus-listener", listener.run());
+        tasks.spawn("bus-writer", writer.run());
+        listen_for(&bus.fanout, &servers, &random, &tasks);
+        listen_for(&bus.ephemeral, &servers, &random, &tasks);
         Ok(bus)
     }
+}
+
+fn listen_for<C: Carried>(
+    fanout: &Arc<Fanout<C>>,
+    servers: &Arc<Servers>,
+    random: &Arc<dyn Random>,
+    tasks: &Tasks,
+) {
+    let listener = Listener {
+        servers: Arc::clone(servers),
+        fanout: Arc::clone(fanout),
+        backoff: Backoff::new(Arc::clone(random)),
+        soft: tasks.soft().clone(),
+    };
+    tasks.spawn("bus-listener", listener.run());
 }
 
 impl Bus for RedisBus {
@@ -111,5 +134,23 @@ impl Bus for RedisBus {
 
     fn subscribe(&self) -> mpsc::Receiver<Heard> {
         self.fanout.subscribe()
+    }
+}
+
+impl EphemeralBus for RedisBus {
+    fn tell(&self, message: Ephemeral) {
+        let channel = self.channels.ephemeral();
+        let Some(body) = wire::encode_ephemeral(message) else {
+            return count_dropped("too_large", 1);
+        };
+        // The other half of the queue is for notices: theirs cost somebody a read when they are lost.
+        let has_room = self.queue.capacity() > QUEUE_LEN_MAX / 2;
+        if !has_room || self.queue.try_send(Outgoing { channel, body }).is_err() {
+            count_dropped("queue_full", 1);
+        }
+    }
+
+    fn listen(&self) -> mpsc::Receiver<Heard<Ephemeral>> {
+        self.ephemeral.subscribe()
     }
 }

@@ -29,7 +29,12 @@ impl Channels {
         format!("{}{slot}", self.prefix)
     }
 
-    pub(crate) fn all(&self) -> Vec<String> {
+    /// The channel of what is ephemeral; no slot is called that.
+    pub(crate) fn ephemeral(&self) -> String {
+        format!("{}ephemeral", self.prefix)
+    }
+
+    pub(crate) fn slots(&self) -> Vec<String> {
         self.map.slots().map(|slot| self.name(slot)).collect()
     }
 
@@ -48,7 +53,8 @@ mod tests {
         let map = SlotMap::initial(16);
         let channels = Channels::new("prod-1.eu", map).unwrap();
         assert_eq!(channels.name(Slot(7)), "hanse:prod-1.eu:7");
-        assert_eq!(channels.all().len(), 16);
+        assert_eq!(channels.slots().len(), 16);
+        assert!(!channels.slots().contains(&channels.ephemeral()));
         assert!(channels.is(b"hanse:prod-1.eu:7", Slot(7)));
         assert!(!channels.is(b"hanse:prod-1.eu:7", Slot(8)));
         let long = "x".repeat(DEPLOYMENT_BYTES_MAX + 1);

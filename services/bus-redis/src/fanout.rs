@@ -1,10 +1,13 @@
 //! What one subscription to the server gives to the subscribers of this process.
 
-use hanse_log::{Heard, Notice};
+use hanse_log::Heard;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use crate::{channels::Channels, wire};
+use crate::{
+    channels::Channels,
+    wire::{Carried, Undecodable},
+};
 
 /// Notices that wait for a subscriber; with the next one, all that it has not read by then counts
 /// as missed.
@@ -16,31 +19,41 @@ pub(crate) struct Session(u64);
 
 /// The subscribers, and whether the subscription stands at present.
 #[derive(Debug)]
-pub(crate) struct Fanout {
+pub(crate) struct Fanout<C> {
     channels: Channels,
-    state: Mutex<State>,
+    state: Mutex<State<C>>,
     /// Told when the first subscriber comes and when the last has gone.
     changed: Notify,
 }
 
-#[derive(Debug, Default)]
-struct State {
+#[derive(Debug)]
+struct State<C> {
     begun: u64,
     standing: Option<Session>,
-    subscribers: Vec<Subscriber>,
+    subscribers: Vec<Subscriber<C>>,
 }
 
-impl Fanout {
+impl<C: Carried> Fanout<C> {
     pub(crate) fn new(channels: Channels) -> Self {
+        let state = State {
+            begun: 0,
+            standing: None,
+            subscribers: Vec::new(),
+        };
         Self {
             channels,
-            state: Mutex::default(),
+            state: Mutex::new(state),
             changed: Notify::new(),
         }
     }
 
+    /// What is to be subscribed to.
+    pub(crate) fn channels(&self) -> Vec<String> {
+        C::channels(&self.channels)
+    }
+
     /// Adds a subscriber. It hears `Subscribed` now if the subscription stands, else when it does.
-    pub(crate) fn subscribe(&self) -> mpsc::Receiver<Heard> {
+    pub(crate) fn subscribe(&self) -> mpsc::Receiver<Heard<C>> {
         let (mut subscriber, heard) = Subscriber::new();
         let mut state = self.state.lock();
         if state.standing.is_some() {
@@ -85,14 +98,14 @@ impl Fanout {
         let mut state = self.state.lock();
         state.standing = Some(session);
         state.offer(&Heard::Subscribed);
-        metrics::counter!("hanse_bus_subscriptions_total").increment(1);
-        metrics::gauge!("hanse_bus_standing").set(1.0);
+        metrics::counter!("hanse_bus_subscriptions_total", "of" => C::KIND).increment(1);
+        metrics::gauge!("hanse_bus_standing", "of" => C::KIND).set(1.0);
     }
 
     /// The connection is lost.
     pub(crate) fn fall(&self) {
         self.state.lock().standing = None;
-        metrics::gauge!("hanse_bus_standing").set(0.0);
+        metrics::gauge!("hanse_bus_standing", "of" => C::KIND).set(0.0);
     }
 
     /// Passes on a message of a session.
@@ -101,7 +114,7 @@ impl Fanout {
             Ok(notice) => {
                 let mut state = self.state.lock();
                 if state.standing == Some(session) {
-                    metrics::counter!("hanse_bus_heard_total").increment(1);
+                    metrics::counter!("hanse_bus_heard_total", "of" => C::KIND).increment(1);
                     state.offer(&Heard::Notice(notice));
                     if state.subscribers.is_empty() {
                         self.changed.notify_one();
@@ -114,9 +127,9 @@ impl Fanout {
         }
     }
 
-    fn read(&self, channel: &[u8], message: &[u8]) -> Result<Notice, &'static str> {
-        let notice = wire::decode(message).map_err(wire::Undecodable::reason)?;
-        if self.channels.is(channel, notice.slot) {
+    fn read(&self, channel: &[u8], message: &[u8]) -> Result<C, &'static str> {
+        let notice = C::decode(message).map_err(Undecodable::reason)?;
+        if notice.is_of(&self.channels, channel) {
             Ok(notice)
         } else {
             Err("channel")
@@ -124,8 +137,8 @@ impl Fanout {
     }
 }
 
-impl State {
-    fn offer(&mut self, heard: &Heard) {
+impl<C: Carried> State<C> {
+    fn offer(&mut self, heard: &Heard<C>) {
         self.subscribers
             .retain_mut(|subscriber| subscriber.offer(heard.clone()));
     }
@@ -137,13 +150,13 @@ impl State {
 /// that one has not been read, dropping more is covered by it; it has surely not been read as long
 /// as the queue is not half empty again, because nothing was put behind it.
 #[derive(Debug)]
-struct Subscriber {
-    queue: mpsc::Sender<Heard>,
+struct Subscriber<C> {
+    queue: mpsc::Sender<Heard<C>>,
     missed: bool,
 }
 
-impl Subscriber {
-    fn new() -> (Self, mpsc::Receiver<Heard>) {
+impl<C: Carried> Subscriber<C> {
+    fn new() -> (Self, mpsc::Receiver<Heard<C>>) {
         let (queue, heard) = mpsc::channel(SUBSCRIBER_LEN_MAX + 1);
         let missed = false;
         (Self { queue, missed }, heard)
@@ -154,7 +167,7 @@ impl Subscriber {
     }
 
     /// False when the subscriber is gone.
-    fn offer(&mut self, heard: Heard) -> bool {
+    fn offer(&mut self, heard: Heard<C>) -> bool {
         if self.missed && self.queue.capacity() <= SUBSCRIBER_LEN_MAX / 2 {
             return self.pass_over();
         }
@@ -175,11 +188,12 @@ impl Subscriber {
 
 #[cfg(test)]
 mod tests {
-    use hanse_log::{LogPoint, Slot, SlotMap};
+    use hanse_log::{LogPoint, Notice, Slot, SlotMap};
 
     use super::*;
+    use crate::wire;
 
-    fn fanout() -> Fanout {
+    fn fanout() -> Fanout<Notice> {
         Fanout::new(Channels::new("test", SlotMap::initial(4)).unwrap())
     }
 
@@ -193,7 +207,7 @@ mod tests {
         }
     }
 
-    fn say(fanout: &Fanout, session: Session, seq: i64) {
+    fn say(fanout: &Fanout<Notice>, session: Session, seq: i64) {
         fanout.hear(session, b"hanse:test:1", &wire::encode(notice(seq)));
     }
 

@@ -2,7 +2,8 @@
 //!
 //! A channel for each slot, `hanse:DEPLOYMENT:SLOT`; sharded pub/sub where the server is a cluster,
 //! plain otherwise. A message is a `hanse.bus.v1.Notice`; a batch of more than
-//! [`BODY_BYTES_MAX`] is left out of it, to be read from the log.
+//! [`BODY_BYTES_MAX`] is left out of it, to be read from the log. One channel more,
+//! `hanse:DEPLOYMENT:ephemeral`, carries what is of use only just now ([`hanse_log::EphemeralBus`]).
 //!
 //! Invariant: Redis holds nothing. Whatever it loses, repeats or reorders costs latency alone.
 //! Invariant: publishing never waits, and a subscriber that does not read is never waited for.
@@ -17,8 +18,10 @@ mod channels;
 mod fanout;
 mod link;
 mod listener;
+mod tls;
 mod wire;
 mod writer;
 
 pub use bus::{RedisBus, RedisBusError, RedisBusParts};
+pub use tls::RedisTls;
 pub use wire::BODY_BYTES_MAX;

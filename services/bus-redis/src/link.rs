@@ -4,15 +4,15 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    RedisError, Value,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Pipeline,
+    ProtocolVersion, RedisError, TlsCertificates, Value,
     aio::{AsyncPushSender, MultiplexedConnection},
     cluster::ClusterClient,
     cluster_async::ClusterConnection,
     cmd, pipe,
 };
 
-use crate::writer::Outgoing;
+use crate::{tls::RedisTls, writer::Outgoing};
 
 /// The longest a connection may take to come about.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -26,8 +26,22 @@ const SUBSCRIBING_MAX: usize = 32;
 /// Why there is no connection, or none any longer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LinkError {
+    /// No server answers there, or not in that way: a server that expects the other one hangs up, or
+    /// says nothing.
+    #[error("the bus cannot be reached {}", if *.over_tls {
+        "over TLS (without it the URL is redis://)"
+    } else {
+        "without TLS (with it the URL is rediss://)"
+    })]
+    Unreached {
+        /// How it was tried.
+        over_tls: bool,
+        /// What came of it.
+        #[source]
+        source: RedisError,
+    },
     /// The server, or the way to it.
-    #[error("the bus cannot be reached")]
+    #[error("the bus does not answer")]
     Redis(#[from] RedisError),
     /// Notices shown on one server are not heard on another.
     #[error("several servers are named, but they are no cluster")]
@@ -39,17 +53,32 @@ pub(crate) enum LinkError {
 
 /// Where the server is: one address, or nodes of one cluster.
 #[derive(Clone, Debug)]
-pub(crate) struct Servers(Vec<ConnectionInfo>);
+pub(crate) struct Servers {
+    infos: Vec<ConnectionInfo>,
+    /// For nodes of a cluster that are yet to be found, too.
+    certificates: Option<TlsCertificates>,
+}
 
 impl Servers {
-    /// Reads URLs, such as `redis://user:password@host:6379`.
-    pub(crate) fn parse(urls: &[String]) -> Result<Self, RedisError> {
-        let parse = |url: &String| {
+    /// Reads URLs, such as `redis://user:password@host:6379`, and the certificates for `rediss`.
+    pub(crate) fn parse(urls: &[String], tls: &RedisTls) -> Result<Self, RedisError> {
+        let mut certificates = None;
+        let mut infos = Vec::with_capacity(urls.len());
+        for url in urls {
             let info = url.as_str().into_connection_info()?;
             let settings = info.redis_settings().clone();
-            Ok(info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3)))
-        };
-        urls.iter().map(parse).collect::<Result<_, _>>().map(Self)
+            let mut info = info.set_redis_settings(settings.set_protocol(ProtocolVersion::RESP3));
+            if is_tls(&info) {
+                let certificates = certificates.get_or_insert_with(|| tls.certificates());
+                let client = Client::build_with_tls(info, certificates.clone())?;
+                info = client.get_connection_info().clone();
+            }
+            infos.push(info);
+        }
+        Ok(Self {
+            infos,
+            certificates,
+        })
     }
 
     /// Connects, to publish.
@@ -66,7 +95,7 @@ impl Servers {
         if self.is_cluster().await? {
             return self.cluster(push).await;
         }
-        let [info] = self.0.as_slice() else {
+        let [info] = self.infos.as_slice() else {
             return Err(LinkError::NoCluster);
         };
         let config = push
@@ -76,11 +105,14 @@ impl Servers {
     }
 
     async fn cluster(&self, push: Option<impl AsyncPushSender>) -> Result<Link, LinkError> {
-        let mut builder = ClusterClient::builder(self.0.clone())
+        let mut builder = ClusterClient::builder(self.infos.clone())
             .use_protocol(ProtocolVersion::RESP3)
             .connection_timeout(CONNECT_WITHIN)
             .response_timeout(ANSWER_WITHIN)
             .retries(0);
+        if let Some(certificates) = &self.certificates {
+            builder = builder.certs(certificates.clone());
+        }
         if let Some(push) = push {
             builder = builder.push_sender(push);
         }
@@ -91,14 +123,21 @@ impl Servers {
     /// Asks the first server that answers.
     async fn is_cluster(&self) -> Result<bool, LinkError> {
         let mut failed = LinkError::NoCluster;
-        for info in &self.0 {
+        for info in &self.infos {
             match mode(info).await {
                 Ok(mode) => return Ok(mode.as_deref() == Some("cluster")),
-                Err(error) => failed = error.into(),
+                Err(source) => {
+                    let over_tls = is_tls(info);
+                    failed = LinkError::Unreached { over_tls, source };
+                }
             }
         }
         Err(failed)
     }
+}
+
+fn is_tls(info: &ConnectionInfo) -> bool {
+    matches!(info.addr(), ConnectionAddr::TcpTls { .. })
 }
 
 fn config() -> AsyncConnectionConfig {
@@ -203,4 +242,32 @@ fn add(pipeline: &mut Pipeline, command: &str, message: &Outgoing) {
         .arg(&message.channel)
         .arg(&message.body)
         .ignore();
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// As a server does that expects the other way.
+    #[tokio::test]
+    async fn who_is_hung_up_on_is_told_of_the_other_way() {
+        for (scheme, other) in [("redis", "rediss://"), ("rediss", "redis://")] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+            let servers = Servers::parse(&[url], &RedisTls::default()).unwrap();
+            let hang_up = async {
+                loop {
+                    drop(listener.accept().await);
+                }
+            };
+            let connected = tokio::select! {
+                connected = servers.connect() => connected,
+                () = hang_up => unreachable!("it listens for ever"),
+            };
+            let error = connected.err().unwrap().to_string();
+            assert!(error.contains(other), "{error}");
+        }
+    }
 }

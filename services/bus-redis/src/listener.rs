@@ -1,4 +1,4 @@
-//! The one task that subscribes, for all subscribers of this process.
+//! The task that subscribes, for all subscribers of this process to what one fanout carries.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,25 +8,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::Backoff,
-    channels::Channels,
     fanout::{Fanout, Session},
     link::{LinkError, Servers},
+    wire::Carried,
 };
 
 /// How often a connection is tried that says nothing: a server that vanished without a word is
 /// noticed within this and the time allowed for an answer.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
-/// Keeps a subscription to every channel as long as anybody subscribes here.
-pub(crate) struct Listener {
+/// Keeps a subscription to every channel of the fanout as long as anybody subscribes here.
+pub(crate) struct Listener<C> {
     pub(crate) servers: Arc<Servers>,
-    pub(crate) channels: Channels,
-    pub(crate) fanout: Arc<Fanout>,
+    pub(crate) fanout: Arc<Fanout<C>>,
     pub(crate) backoff: Backoff,
     pub(crate) soft: CancellationToken,
 }
 
-impl Listener {
+impl<C: Carried> Listener<C> {
     /// Until the process drains.
     pub(crate) async fn run(mut self) {
         let soft = self.soft.clone();
@@ -47,6 +46,7 @@ impl Listener {
                 let wait = self.backoff.next();
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
+                    of = C::KIND,
                     wait_ms = wait.as_millis() as u64,
                     "the bus is not heard at present"
                 );
@@ -62,9 +62,9 @@ impl Listener {
         let (cut, mut is_cut) = watch::channel(false);
         let push = pushes(Arc::clone(&self.fanout), session, cut);
         let mut link = self.servers.connect_with(Some(push)).await?;
-        link.subscribe(&self.channels.all()).await?;
+        link.subscribe(&self.fanout.channels()).await?;
         self.fanout.stand(session);
-        tracing::info!("the bus is heard");
+        tracing::info!(of = C::KIND, "the bus is heard");
         loop {
             tokio::select! {
                 biased;
@@ -82,8 +82,8 @@ impl Listener {
 }
 
 /// What becomes of what the server says unasked. Runs where the connection is read, and is quick.
-fn pushes(
-    fanout: Arc<Fanout>,
+fn pushes<C: Carried>(
+    fanout: Arc<Fanout<C>>,
     session: Session,
     cut: watch::Sender<bool>,
 ) -> impl Fn(PushInfo) -> Result<(), ()> {

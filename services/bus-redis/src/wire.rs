@@ -1,8 +1,13 @@
-//! A notice as a message.
+//! What the bus carries, as messages.
 
 use hanse_log::{LogPoint, Notice, Slot};
-use hanse_proto::{bus, log::Batch};
+use hanse_proto::{
+    bus::{self, Ephemeral},
+    log::Batch,
+};
 use prost::Message;
+
+use crate::channels::Channels;
 
 /// The largest batch that a message carries, encoded, in bytes. A larger one is read from the log:
 /// once by each reader, instead of being copied into every reader's buffer on the server.
@@ -10,7 +15,55 @@ pub const BODY_BYTES_MAX: usize = 4 * 1024;
 /// The version that is written. Also read: the one before it and the one after it (law 11).
 const VERSION: u32 = 1;
 
-/// Why a message is not a notice.
+/// What one subscription hears.
+pub(crate) trait Carried: Clone + Send + 'static {
+    /// As metrics name it.
+    const KIND: &'static str;
+
+    /// On which channels it comes.
+    fn channels(channels: &Channels) -> Vec<String>;
+
+    /// Reads a message.
+    fn decode(message: &[u8]) -> Result<Self, Undecodable>;
+
+    /// Whether it may come from this channel.
+    fn is_of(&self, channels: &Channels, channel: &[u8]) -> bool;
+}
+
+impl Carried for Notice {
+    const KIND: &'static str = "slots";
+
+    fn channels(channels: &Channels) -> Vec<String> {
+        channels.slots()
+    }
+
+    fn decode(message: &[u8]) -> Result<Self, Undecodable> {
+        decode(message)
+    }
+
+    fn is_of(&self, channels: &Channels, channel: &[u8]) -> bool {
+        channels.is(channel, self.slot)
+    }
+}
+
+impl Carried for Ephemeral {
+    const KIND: &'static str = "ephemeral";
+
+    fn channels(channels: &Channels) -> Vec<String> {
+        vec![channels.ephemeral()]
+    }
+
+    fn decode(message: &[u8]) -> Result<Self, Undecodable> {
+        let read = <Self as Message>::decode(message).map_err(|_| Undecodable::Malformed)?;
+        check_version(read.version).map(|()| read)
+    }
+
+    fn is_of(&self, channels: &Channels, channel: &[u8]) -> bool {
+        channel == channels.ephemeral().as_bytes()
+    }
+}
+
+/// Why a message is not what its channel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Undecodable {
     /// It is no protobuf message of this kind.
@@ -47,12 +100,25 @@ pub(crate) fn encode(notice: Notice) -> Vec<u8> {
     message.encode_to_vec()
 }
 
+/// The message of what is ephemeral; `None` if it is too large to be any of it.
+pub(crate) fn encode_ephemeral(message: Ephemeral) -> Option<Vec<u8>> {
+    let version = VERSION;
+    let message = Ephemeral { version, ..message };
+    (message.encoded_len() <= BODY_BYTES_MAX).then(|| message.encode_to_vec())
+}
+
+fn check_version(version: u32) -> Result<(), Undecodable> {
+    let known = VERSION.saturating_sub(1).max(1)..=VERSION + 1;
+    known
+        .contains(&version)
+        .then_some(())
+        .ok_or(Undecodable::Version)
+}
+
 /// The notice of a message.
 pub(crate) fn decode(message: &[u8]) -> Result<Notice, Undecodable> {
     let read = bus::Notice::decode(message).map_err(|_| Undecodable::Malformed)?;
-    if !(VERSION.saturating_sub(1).max(1)..=VERSION + 1).contains(&read.version) {
-        return Err(Undecodable::Version);
-    }
+    check_version(read.version)?;
     if read.epoch < 0 || read.segment < 0 || read.prev < 0 || read.prev > read.seq {
         return Err(Undecodable::Impossible);
     }
@@ -139,6 +205,28 @@ mod tests {
             ..notice(None)
         };
         assert_eq!(decode(&encode(bad)), Err(Undecodable::Impossible));
+    }
+
+    #[test]
+    fn what_is_ephemeral_reads_back_and_is_bounded() {
+        let typing = |user_id| Ephemeral {
+            version: VERSION,
+            what: Some(bus::ephemeral::What::Typing(bus::Typing {
+                room_id: "!r:localhost".to_owned(),
+                user_id,
+                lasts_ms: 30_000,
+            })),
+        };
+        let some = typing("@a:localhost".to_owned());
+        let message = encode_ephemeral(some.clone()).unwrap();
+        assert_eq!(<Ephemeral as Carried>::decode(&message), Ok(some));
+        assert_eq!(encode_ephemeral(typing("x".repeat(BODY_BYTES_MAX))), None);
+        let later = Ephemeral {
+            version: VERSION + 2,
+            what: None,
+        };
+        let read = <Ephemeral as Carried>::decode(&later.encode_to_vec());
+        assert_eq!(read, Err(Undecodable::Version));
     }
 
     proptest! {

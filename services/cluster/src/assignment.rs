@@ -10,11 +10,22 @@ pub fn assignee<'a>(slot: Slot, persisters: impl IntoIterator<Item = &'a str>) -
     bids.max().map(|(_, id)| id)
 }
 
+/// The same for whatever else has a key: the members by their bids for it, the highest first. Who is
+/// asked for a key asks in this order.
+pub fn ranked<'a>(key: &str, members: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let bids = members.into_iter();
+    let mut bids: Vec<_> = bids.map(|id| (bid_for(key.as_bytes(), id), id)).collect();
+    bids.sort_unstable_by(|a, b| b.cmp(a));
+    bids.into_iter().map(|(_, id)| id).collect()
+}
+
 /// The same in every process and every version: two that disagree would move slots to and fro.
 fn bid(slot: Slot, persister: &str) -> u64 {
-    let mut bytes = slot.0.to_be_bytes().to_vec();
-    bytes.extend_from_slice(persister.as_bytes());
-    xxh3_64(&bytes)
+    bid_for(&slot.0.to_be_bytes(), persister)
+}
+
+fn bid_for(key: &[u8], member: &str) -> u64 {
+    xxh3_64(&[key, member.as_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -82,6 +93,33 @@ mod tests {
             let backward = assignee(Slot(slot), persisters.iter().rev().map(String::as_str));
             prop_assert_eq!(forward, backward);
         }
+
+        /// Red if a key's first member changes when another goes, or its second is not next.
+        #[test]
+        fn the_next_in_rank_follows_who_goes(mut members in ids(), key in "@[a-z]{1,8}:x") {
+            let all = members.clone();
+            let before = ranked(&key, all.iter().map(String::as_str));
+            prop_assert_eq!(before.len(), all.len());
+            members.remove(before[0]);
+            let after = ranked(&key, members.iter().map(String::as_str));
+            prop_assert_eq!(&after[..], &before[1..]);
+        }
+    }
+
+    /// Red if who is first does not depend on the key: one worker would have every user.
+    #[test]
+    fn keys_spread_over_the_members() {
+        let members = ["worker-1", "worker-2", "worker-3", "worker-4"];
+        let mut firsts = BTreeMap::new();
+        for user in 0..1_000 {
+            let ranked = ranked(&format!("@user{user}:localhost"), members);
+            *firsts.entry(ranked[0]).or_insert(0) += 1;
+        }
+        // Six standard deviations of a fair draw.
+        assert!(
+            firsts.len() == 4 && firsts.values().all(|n| (168..=332).contains(n)),
+            "{firsts:?}"
+        );
     }
 
     /// Pinned: during a rolling upgrade both versions must agree.

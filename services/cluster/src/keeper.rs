@@ -22,10 +22,9 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(3);
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// A member is told for at most so long; it finds out by itself, too.
 const TELL_TIMEOUT: Duration = Duration::from_secs(1);
-/// For a drain: members that are handed slots at once …
-const SUCCESSORS_AT_ONCE: usize = 8;
-/// … and slots that each of them is handed at once.
-const RELEASES_AT_ONCE: usize = 8;
+/// For a drain: slots that are on their way at once. Few, as those that travel together slow each
+/// other down, and nobody serves any of them meanwhile.
+const RELEASES_AT_ONCE: usize = 4;
 
 /// What a keeper is built from.
 pub struct KeeperParts {
@@ -143,6 +142,8 @@ impl Driver {
 
     async fn run(mut self, tasks: Tasks, mut commands: mpsc::Receiver<Command>, stay: Stay) {
         let mut view = self.membership.view();
+        // Whoever was read before this began is seen, too, though nothing changes any more.
+        view.mark_changed();
         let mut served = self.slots.served_changes();
         loop {
             let pause = self.advance();
@@ -265,18 +266,14 @@ impl Driver {
         let (slots, hand_over) = (&self.slots, &self.hand_over);
         let view = self.plan.view();
         stream::iter(&successors)
-            .for_each_concurrent(SUCCESSORS_AT_ONCE, |(id, theirs)| async move {
-                let successor = view.live.get(id);
-                for some in theirs.chunks(RELEASES_AT_ONCE) {
-                    let releases = some.iter().map(|slot| slots.release(*slot, id));
-                    futures::future::join_all(releases).await;
-                    if let Some(successor) = successor {
-                        tell(hand_over.as_ref(), successor, some).await;
-                    }
+            .for_each_concurrent(RELEASES_AT_ONCE, |(slot, id)| async move {
+                slots.release(*slot, id).await;
+                if let Some(successor) = view.live.get(id) {
+                    tell(hand_over.as_ref(), successor, &[*slot]).await;
                 }
             })
             .await;
-        tracing::info!(members = successors.len(), "all slots are handed on");
+        tracing::info!(slots = successors.len(), "all slots are handed on");
     }
 }
 

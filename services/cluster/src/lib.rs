@@ -13,10 +13,14 @@
 //! Invariant: an incumbent stays while it lives; only balance asks it for a slot, one at a time.
 //! Invariant: a refused claim, a lost slot and a failed read are tried again after a jittered,
 //! growing pause: contention never spins.
+//! Invariant: a write is decided where its key's slot is served: [`Router`] has a domain's [`Command`]s
+//! run there, by a plain call or over gRPC.
+//!
 //! [`grpc`] is how processes talk to each other. What decides ([`Keeper`], `plan.rs`) knows only the
 //! trait [`HandOver`]; [`InProcess`] serves processes that share an address space.
 
 mod assignment;
+mod command;
 pub mod grpc;
 mod hand_over;
 mod keeper;
@@ -24,15 +28,19 @@ mod member;
 mod membership;
 mod observer;
 mod plan;
+mod router;
 mod rows;
 mod slots;
 pub mod tables;
 mod tenancy;
 pub mod timing;
+pub mod travelling;
 
-pub use assignment::assignee;
+pub use assignment::{assignee, ranked};
+pub use command::{Command, Commands, Refusal};
 pub use hand_over::{HandOver, HandOverError, InProcess};
 pub use keeper::{Keeper, KeeperParts};
 pub use member::{Member, PERSISTER, View};
 pub use membership::{Membership, MembershipParts};
+pub use router::{Elsewhere, Routed, Router, RouterParts};
 pub use slots::Slots;

@@ -1,6 +1,6 @@
 //! A process of the cluster, and what one of them knows of all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_store::{Row, Value};
 
@@ -25,7 +25,12 @@ pub struct Member {
 impl Member {
     /// Whether slots may be assigned to it.
     pub fn takes_slots(&self) -> bool {
-        !self.draining && self.roles.iter().any(|role| role == PERSISTER)
+        self.takes(PERSISTER)
+    }
+
+    /// Whether it has a role, and takes new work of it.
+    pub fn takes(&self, role: &str) -> bool {
+        !self.draining && self.roles.iter().any(|its| its == role)
     }
 }
 
@@ -36,12 +41,20 @@ pub struct View {
     pub tenure: u64,
     /// By id. Draining ones are among them.
     pub live: BTreeMap<String, Member>,
+    /// Of members that lapsed, by id: those who live and had come before it was last heard of. Who came
+    /// later cannot know yet that it lapsed, and is not to be waited for.
+    pub heirs: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl View {
     /// The members that slots are assigned to, in order.
     pub fn persisters(&self) -> impl Iterator<Item = &str> {
-        let members = self.live.values().filter(|member| member.takes_slots());
+        self.taking(PERSISTER)
+    }
+
+    /// The members that have a role and take new work of it, in order.
+    pub fn taking<'a>(&'a self, role: &'a str) -> impl Iterator<Item = &'a str> {
+        let members = self.live.values().filter(move |member| member.takes(role));
         members.map(|member| member.id.as_str())
     }
 }

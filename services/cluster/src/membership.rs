@@ -120,8 +120,8 @@ impl Membership {
         tenancy.is_held() && view.tenure == *tenancy.tenure().borrow()
     }
 
-    /// Lets everybody know that this process takes no slot any more.
-    pub(crate) fn drain(&self) {
+    /// Lets everybody know that this process takes no new work any more, slots included.
+    pub fn drain(&self) {
         self.shared.draining.send_replace(true);
     }
 
@@ -259,7 +259,11 @@ impl Shared {
     fn show(&self, observer: &Observer, tenure: u64) {
         let live = observer.live();
         metrics::gauge!("hanse_cluster_members").set(live.len() as u32);
-        let view = View { tenure, live };
+        let view = View {
+            tenure,
+            live,
+            heirs: observer.heirs(),
+        };
         self.view.send_if_modified(|shown| {
             let differs = *shown != view;
             if differs {

@@ -1,6 +1,9 @@
 //! Who lives, told by nothing but counters and one's own monotonic clock.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     Member,
@@ -19,6 +22,8 @@ struct Seen {
     row: MemberRow,
     /// When the counter was first seen like this.
     since: Duration,
+    /// When it was first seen at all.
+    first: Duration,
     lapsed: bool,
 }
 
@@ -30,10 +35,18 @@ impl Observer {
         let mut before = std::mem::take(&mut self.seen);
         for row in rows {
             let id = row.member.id.clone();
-            let known = before.remove(&id).filter(|seen| seen.is_same(&row));
+            let known = before.remove(&id);
+            let first = known.as_ref().map_or(received, |seen| seen.first);
+            let known = known.filter(|seen| seen.is_same(&row));
             let since = known.map_or(received, |seen| seen.since);
             let lapsed = sent.saturating_sub(since) >= TTL;
-            self.seen.insert(id, Seen { row, since, lapsed });
+            let seen = Seen {
+                row,
+                since,
+                first,
+                lapsed,
+            };
+            self.seen.insert(id, seen);
         }
     }
 
@@ -42,6 +55,22 @@ impl Observer {
         let live = self.seen.iter().filter(|(_, seen)| !seen.lapsed);
         live.map(|(id, seen)| (id.clone(), seen.row.member.clone()))
             .collect()
+    }
+
+    /// Of each member that lapsed and was seen alive before: those who live and had come by then. (Of one that
+    /// was dead when we came, nothing can be said.)
+    pub(crate) fn heirs(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let moved = |seen: &Seen| seen.first < seen.since;
+        let lapsed = self
+            .seen
+            .iter()
+            .filter(|(_, dead)| dead.lapsed && moved(dead));
+        let heirs = |dead: &Seen| {
+            let live = self.seen.iter().filter(|(_, seen)| !seen.lapsed);
+            let known = live.filter(|(_, seen)| seen.first <= dead.since);
+            known.map(|(id, _)| id.clone()).collect()
+        };
+        lapsed.map(|(id, dead)| (id.clone(), heirs(dead))).collect()
     }
 
     /// When the next member lapses, if nothing is heard of it.
@@ -109,6 +138,26 @@ mod tests {
             ["well"],
             "a row that is gone is gone at once"
         );
+    }
+
+    /// Red if one that came after a member was last heard of is its heir, or anybody of one that nobody saw alive.
+    #[test]
+    fn heirs_had_come_before_the_end() {
+        let mut observer = Observer::default();
+        for at in 0..=8 {
+            let beat = i64::from(at);
+            let mut rows = vec![
+                row("dead", beat.min(1)),
+                row("unknown", 1),
+                row("well", beat),
+            ];
+            rows.extend((at >= 2).then(|| row("late", beat)));
+            observer.read(rows, S * at, S * at);
+        }
+        assert_eq!(live(&observer), ["late", "well"]);
+        let heirs = observer.heirs();
+        assert_eq!(heirs.keys().collect::<Vec<_>>(), ["dead"]);
+        assert!(heirs["dead"].iter().eq(["well"]), "{heirs:?}");
     }
 
     /// Red if a slow reading counts as of its end, or a counter as seen at the reading's start.

@@ -61,6 +61,9 @@ pub(crate) struct Plan {
     places: BTreeMap<Slot, Place>,
     /// The slots that we should have.
     mine: BTreeSet<Slot>,
+    /// By a member that lapsed: those of its slots that are ours to take. They may go on to one that came
+    /// since, in order, when everybody knows of it.
+    estates: BTreeMap<String, BTreeSet<Slot>>,
     ask_at: Duration,
     sweep: Sweep,
 }
@@ -91,6 +94,7 @@ impl Plan {
             view: View::default(),
             places: slots.into_iter().map(place).collect(),
             mine: BTreeSet::new(),
+            estates: BTreeMap::new(),
             ask_at: Duration::ZERO,
             sweep,
         }
@@ -173,7 +177,13 @@ impl Plan {
     /// Ours by name, or ours by assignment with nobody there who lives.
     fn may_take(&self, slot: Slot, row: &SlotOwner) -> bool {
         row.owner == self.me
-            || self.mine.contains(&slot) && !self.view.live.contains_key(&row.owner)
+            || self.inherits(slot, &row.owner) && !self.view.live.contains_key(&row.owner)
+    }
+
+    /// Whether the slot is ours once this owner is gone.
+    fn inherits(&self, slot: Slot, owner: &str) -> bool {
+        let slots = self.estates.get(owner).unwrap_or(&self.mine);
+        slots.contains(&slot)
     }
 
     /// One slot for balance, if none is on its way.
@@ -209,17 +219,38 @@ impl Plan {
     pub(crate) fn members(&mut self, view: View, now: Duration) {
         let regained = view.tenure != self.view.tenure;
         self.view = view;
-        let persisters: Vec<&str> = self.view.persisters().collect();
-        let assigned = |slot: &Slot| assignee(*slot, persisters.iter().copied()) == Some(&self.me);
-        self.mine = self.places.keys().copied().filter(assigned).collect();
+        self.mine = self.assigned_among(self.view.persisters());
+        self.estates = self.inherited();
         for slot in self.places.keys().copied().collect::<Vec<_>>() {
             let due = now + self.spread(SPREAD);
-            let mine = self.mine.contains(&slot);
+            let mut shares = self.estates.values().chain([&self.mine]);
+            let mine = shares.any(|slots| slots.contains(&slot));
             if let Some(place) = self.places.get_mut(&slot) {
                 place.expect_no_answer(&self.view);
                 place.reconsider(mine, regained, due);
             }
         }
+    }
+
+    /// What is ours if these share the slots.
+    fn assigned_among<'a>(&self, persisters: impl Iterator<Item = &'a str>) -> BTreeSet<Slot> {
+        let persisters: Vec<&str> = persisters.collect();
+        let assigned = |slot: &Slot| assignee(*slot, persisters.iter().copied()) == Some(&self.me);
+        self.places.keys().copied().filter(assigned).collect()
+    }
+
+    fn inherited(&self) -> BTreeMap<String, BTreeSet<Slot>> {
+        let heirs = self.view.heirs.iter().filter_map(|(dead, heirs)| {
+            let mut takers = self
+                .view
+                .persisters()
+                .filter(|id| heirs.contains(*id))
+                .peekable();
+            // Without an heir whoever there is takes them.
+            takers.peek()?;
+            Some((dead.clone(), self.assigned_among(takers)))
+        });
+        heirs.collect()
     }
 
     /// What is served according to the logs.
@@ -238,7 +269,9 @@ impl Plan {
 
     /// A slot's row was read; `None`: it could not be.
     pub(crate) fn looked(&mut self, slot: Slot, row: Option<SlotOwner>, now: Duration) {
-        let mine = self.mine.contains(&slot);
+        let owner = row.as_ref().map(|row| row.owner.as_str());
+        let inherits = owner.is_some_and(|owner| self.inherits(slot, owner));
+        let mine = inherits || self.mine.contains(&slot);
         let Some(place) = self.places.get_mut(&slot) else {
             return;
         };
@@ -351,20 +384,15 @@ impl Plan {
         self.sweep.wait(self.random.as_ref(), now);
     }
 
-    /// For a drain: what may be served here, by whom it goes to; empty: whoever wants it.
-    pub(crate) fn successors(&self) -> BTreeMap<String, Vec<Slot>> {
+    /// For a drain: what may be served here, and whom it goes to; empty: whoever wants it.
+    pub(crate) fn successors(&self) -> BTreeMap<Slot, String> {
         let others: Vec<&str> = self.view.persisters().filter(|id| *id != self.me).collect();
-        let mut successors: BTreeMap<String, Vec<Slot>> = BTreeMap::new();
-        for (slot, place) in &self.places {
-            if matches!(place.stand, Stand::Taking | Stand::Releasing) || place.is_served() {
-                let successor = assignee(*slot, others.iter().copied()).unwrap_or_default();
-                successors
-                    .entry(successor.to_owned())
-                    .or_default()
-                    .push(*slot);
-            }
-        }
-        successors
+        let here = self.places.iter().filter(|(_, place)| {
+            matches!(place.stand, Stand::Taking | Stand::Releasing) || place.is_served()
+        });
+        let successor = |slot| assignee(slot, others.iter().copied()).unwrap_or_default();
+        here.map(|(slot, _)| (*slot, successor(*slot).to_owned()))
+            .collect()
     }
 
     fn look_at(&mut self, slot: Slot, at: Duration) {

@@ -13,6 +13,8 @@
 mod cluster;
 mod cuts;
 mod delivery;
+mod ephemeral;
 mod outages;
 mod process;
 mod server;
+mod tls;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use hanse_bus_redis::{RedisBus, RedisBusParts};
+use hanse_bus_redis::{RedisBus, RedisBusParts, RedisTls};
 use hanse_log::{Bus, Heard, LogPoint, Notice, Slot, SlotMap};
 use hanse_proto::log::Entry;
 use hanse_runtime::{SeededRandom, Tasks};
@@ -28,9 +28,14 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(server: &Server, deployment: &str) -> Self {
+        Self::start_at(server.url(), RedisTls::default(), deployment)
+    }
+
+    pub(crate) fn start_at(url: String, tls: RedisTls, deployment: &str) -> Self {
         let tasks = Tasks::new();
         let bus = RedisBus::start(RedisBusParts {
-            urls: vec![server.url()],
+            urls: vec![url],
+            tls,
             deployment: deployment.to_owned(),
             map: SlotMap::initial(SLOTS),
             random: Arc::new(SeededRandom::new(1)),

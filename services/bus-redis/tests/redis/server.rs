@@ -142,7 +142,7 @@ fn client_id(line: &str) -> Option<u64> {
 /// A port that was free a moment ago, below the range that the system hands out by itself, so that
 /// no outgoing connection takes it while the server is down. A cluster's bus has the port 10,000
 /// above it.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     for _ in 0..ATTEMPTS_MAX {
         let ephemeral = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = 12_000 + ephemeral.local_addr().unwrap().port() % 10_000;

@@ -11,6 +11,7 @@ use hanse_proto::cluster::{
 use hanse_store::StoreError;
 use tonic::{Code, Status};
 
+use super::begun::never_begun;
 use crate::HandOverError;
 
 /// Why a call got no answer.
@@ -21,6 +22,12 @@ pub enum CallError {
     NotAMember {
         /// Its id.
         member: String,
+    },
+    /// No connection came about. Nothing was sent.
+    #[error("no connection: {reason}")]
+    NotSent {
+        /// What went wrong, for people.
+        reason: String,
     },
     /// The process has too many calls at once, and did nothing.
     #[error("the process has too many calls")]
@@ -40,9 +47,17 @@ pub enum CallError {
 }
 
 impl CallError {
+    pub(super) fn not_a_member(member: &str) -> Self {
+        let member = member.to_owned();
+        Self::NotAMember { member }
+    }
+
     /// What a status means for whoever called.
     pub(super) fn of(status: &Status) -> Self {
         let reason = format!("{:?}: {}", status.code(), status.message());
+        if never_begun(status) {
+            return Self::NotSent { reason };
+        }
         match status.code() {
             Code::ResourceExhausted => Self::Full,
             Code::InvalidArgument
@@ -74,6 +89,7 @@ impl CallError {
     pub(super) fn outcome(&self) -> &'static str {
         match self {
             Self::NotAMember { .. } => "not_a_member",
+            Self::NotSent { .. } => "not_sent",
             Self::Full => "full",
             Self::Refused { .. } => "refused",
             Self::NoAnswer { .. } => "no_answer",
@@ -100,7 +116,7 @@ pub(super) fn append_response(
             position: position.packed(),
         }),
         // What a relay brings is not decided on anything: its slot was lost, if it is void.
-        Err(AppendError::SlotLost { .. } | AppendError::Stale) => {
+        Err(AppendError::SlotLost { .. } | AppendError::NotServed { .. } | AppendError::Stale) => {
             AppendAnswer::NotServed(NotServed { owner })
         }
         Err(AppendError::Overloaded { .. }) => AppendAnswer::Overloaded(Overloaded {}),
@@ -202,7 +218,11 @@ mod tests {
     fn what_an_owner_says_arrives() {
         let position = Position::new(3, 2);
         assert!(matches!(through(Ok(position)), Appended::Decided(Ok(p)) if p == position));
-        for gone in [AppendError::SlotLost { slot: SLOT }, AppendError::Stale] {
+        let (lost, not_served) = (
+            AppendError::SlotLost { slot: SLOT },
+            AppendError::NotServed { slot: SLOT },
+        );
+        for gone in [lost, not_served, AppendError::Stale] {
             let answer = through(Err(gone));
             assert!(matches!(answer, Appended::Elsewhere(Some(owner)) if owner == "p-2"));
         }

@@ -7,20 +7,14 @@ use hanse_log::{AppendError, Forward, Position, Slot};
 use hanse_proto::{cluster::AppendRequest, log::Entry};
 use hanse_runtime::Clock;
 use hanse_store::Store;
-use tower::retry::budget::{Budget, TpsBudget};
 
 use super::{
     APPEND_TIMEOUT, CallError, Peers,
     answer::{Appended, appended},
     owners::Owners,
     reach::with_deadline,
+    retries::Retries,
 };
-
-/// Second tries: at most this share of the appends of the last [`BUDGET_OVER`] …
-const SECOND_TRIES_SHARE: f32 = 0.1;
-/// … and this many a second besides, for a process that hands on little.
-const SECOND_TRIES_PER_SECOND: u32 = 1;
-const BUDGET_OVER: Duration = Duration::from_secs(10);
 
 /// What a forwarder is built from.
 pub struct ForwarderParts {
@@ -41,7 +35,7 @@ pub struct Forwarder {
     peers: Peers,
     owners: Owners,
     clock: Arc<dyn Clock>,
-    budget: TpsBudget,
+    retries: Retries,
 }
 
 impl fmt::Debug for Forwarder {
@@ -69,14 +63,14 @@ impl Forwarder {
             peers: parts.peers,
             owners: Owners::new(parts.store),
             clock: parts.clock,
-            budget: TpsBudget::new(BUDGET_OVER, SECOND_TRIES_PER_SECOND, SECOND_TRIES_SHARE),
+            retries: Retries::of("append"),
         }
     }
 
     async fn hand(&self, slot: Slot, entries: Vec<Entry>) -> Result<Position, AppendError> {
         let lost = AppendError::SlotLost { slot };
         let by = self.clock.monotonic() + APPEND_TIMEOUT;
-        self.budget.deposit();
+        self.retries.first();
         let first = match self.owners.known(slot).filter(|id| self.peers.lives(id)) {
             Some(owner) => owner,
             None => self.owners.look(slot).await.ok_or(lost.clone())?,
@@ -89,11 +83,9 @@ impl Forwarder {
             Next::There(owner) => owner,
             Next::Look => self.owners.look(slot).await.ok_or(lost.clone())?,
         };
-        if !self.budget.withdraw() {
-            metrics::counter!("hanse_cluster_retry_budget_spent_total").increment(1);
+        if !self.retries.again() {
             return Err(lost);
         }
-        metrics::counter!("hanse_cluster_second_tries_total").increment(1);
         let decided = self.attempt(&second, slot, entries, by).await;
         decided.unwrap_or(Err(lost))
     }
@@ -146,7 +138,7 @@ impl Forwarder {
                 nowhere()
             }
             // If it was done all the same, the owner drops the repeat.
-            Err(CallError::NoAnswer { .. }) => Err(Next::Look),
+            Err(CallError::NotSent { .. } | CallError::NoAnswer { .. }) => Err(Next::Look),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -17,8 +17,12 @@ use tokio::{
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::tls::Tls;
+
 /// Connections at once; more than a cluster has processes.
 const CONNECTIONS_MAX: usize = 1_024;
+/// Connections at once that show who they are.
+const HANDSHAKES_MAX: usize = 64;
 /// How long to wait after a failed accept: mostly the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -38,6 +42,7 @@ pub struct ListenError {
 pub struct SlotListener {
     tcp: TcpListener,
     address: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl SlotListener {
@@ -46,7 +51,17 @@ impl SlotListener {
         let failed = |source| ListenError { address, source };
         let tcp = TcpListener::bind(address).await.map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
-        Ok(Self { tcp, address })
+        Ok(Self {
+            tcp,
+            address,
+            tls: None,
+        })
+    }
+
+    /// Lets in only who shows a certificate, if there are any.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address with its real port.
@@ -57,23 +72,54 @@ impl SlotListener {
     /// Connections as they come; those beyond the bound are closed. Does not end.
     pub(super) fn connections(self) -> impl Stream<Item = io::Result<Admitted>> + Send {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        stream::unfold((self.tcp, places), |(tcp, places)| async move {
-            let admitted = admit(&tcp, &places).await;
-            Some((Ok(admitted), (tcp, places)))
-        })
+        let (tcp, tls) = (self.tcp, self.tls);
+        let came = stream::unfold((tcp, places), |(tcp, places)| async move {
+            let came = admit(&tcp, &places).await;
+            Some((came, (tcp, places)))
+        });
+        came.map(move |(stream, place)| identify(tls.clone(), stream, place))
+            .buffer_unordered(HANDSHAKES_MAX)
+            .filter_map(|admitted| async { admitted.map(Ok) })
     }
 }
 
-async fn admit(tcp: &TcpListener, places: &Arc<Semaphore>) -> Admitted {
+/// `None`: it did not show who it is, and is closed.
+async fn identify(
+    tls: Option<Tls>,
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+) -> Option<Admitted> {
+    let info = stream.connect_info();
+    let stream: Box<dyn Duplex> = match tls {
+        None => Box::new(stream),
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => Box::new(stream),
+            Err(error) => {
+                metrics::counter!("hanse_cluster_handshakes_failed_total").increment(1);
+                tracing::warn!(from = ?info.remote_addr(), %error, "who called was not let in");
+                return None;
+            }
+        },
+    };
+    Some(Admitted {
+        stream,
+        info,
+        _place: place,
+    })
+}
+
+/// A connection, plain or not.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+async fn admit(tcp: &TcpListener, places: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
         match tcp.accept().await {
             Ok((stream, _)) => {
                 if let Ok(place) = Arc::clone(places).try_acquire_owned() {
                     let _ = stream.set_nodelay(true);
-                    return Admitted {
-                        stream,
-                        _place: place,
-                    };
+                    return (stream, place);
                 }
                 metrics::counter!("hanse_cluster_connections_refused_total").increment(1);
             }
@@ -86,9 +132,9 @@ async fn admit(tcp: &TcpListener, places: &Arc<Semaphore>) -> Admitted {
 }
 
 /// A connection with its place among the [`CONNECTIONS_MAX`].
-#[derive(Debug)]
 pub(super) struct Admitted {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
+    info: TcpConnectInfo,
     _place: OwnedSemaphorePermit,
 }
 
@@ -96,7 +142,7 @@ impl Connected for Admitted {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.info.clone()
     }
 }
 

@@ -59,7 +59,7 @@ impl HandOver for Remote {
     }
 }
 
-pub(super) fn with_deadline<T>(message: T, within: Duration) -> Request<T> {
+pub(crate) fn with_deadline<T>(message: T, within: Duration) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(within);
     request

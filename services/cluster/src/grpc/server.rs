@@ -1,40 +1,41 @@
 //! The end that answers.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_log::{Slot, SlotLogs, SlotOwner};
 use hanse_proto::{
     cluster::{
         AppendRequest, AppendResponse, HandOverRequest, HandOverResponse, HandedRequest,
         HandedResponse,
+        commands_server::CommandsServer,
         slots_server::{Slots as SlotsService, SlotsServer},
     },
     log::Entry,
 };
 use hanse_runtime::{Clock, Tasks};
 use hanse_store::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tonic::{
-    Request, Response, Status, service::interceptor::InterceptedService, transport::Server,
+    Request, Response, Status,
+    service::{Routes, interceptor::InterceptedService},
 };
 
 use super::{
-    CALL_TIMEOUT_MAX, MESSAGE_BYTES_MAX, SLOTS_TOLD_MAX, SlotListener,
+    CALL_TIMEOUT_MAX, COMMAND_MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX, SLOTS_TOLD_MAX, SlotListener,
     answer::{append_response, hand_over_response},
-    deadline::Deadline,
+    commands::Runner,
+    gate::{Gate, Place, begin, place},
+    serve::serve,
+    within::Within,
 };
-use crate::Keeper;
+use crate::{Commands, HandOverError, Keeper};
 
-/// Calls at once, of all processes; so many messages may be in memory.
+/// Calls at once but commands, of all processes; so many messages may be in memory.
 const CALLS_MAX: usize = 320;
 /// Appends at once: the rest of the calls stays for slots that change hands.
 const APPENDS_MAX: usize = 256;
-/// Calls at once on one connection.
-const STREAMS_MAX: u32 = 128;
-/// A silent connection is asked so often whether it lives …
-const PING_EVERY: Duration = Duration::from_secs(20);
-/// … and has so long to say so.
-const PONG_WITHIN: Duration = Duration::from_secs(10);
+/// Commands at once: their messages are larger, and they may wait for a slot that is being taken.
+const COMMANDS_MAX: usize = 256;
 
 /// What answers the other processes.
 pub struct ServerParts {
@@ -42,8 +43,10 @@ pub struct ServerParts {
     pub member: String,
     /// Takes appends.
     pub logs: SlotLogs,
-    /// Hands slots over.
-    pub keeper: Keeper,
+    /// Hands slots over, where they are kept.
+    pub keeper: Option<Keeper>,
+    /// The writes that this process runs for the others.
+    pub commands: Commands,
     /// Where the slots' rows are.
     pub store: Arc<dyn Store>,
     /// Time.
@@ -54,76 +57,49 @@ pub struct ServerParts {
 }
 
 impl ServerParts {
-    /// Answers at the listener until the tasks are asked to finish; calls under way are still
-    /// answered.
-    pub fn serve(self, listener: SlotListener) {
-        let tasks = self.tasks.clone();
-        let soft = tasks.soft().clone();
-        let gate = Gate {
-            clock: Arc::clone(&self.clock),
-            calls: Arc::new(Semaphore::new(CALLS_MAX)),
-        };
-        let service = SlotsServer::new(Service::new(self))
+    /// Answers at the listener, beside `others`, until the tasks are asked to finish; calls under
+    /// way are still answered.
+    pub fn serve(self, listener: SlotListener, others: Routes) {
+        let (tasks, clock) = (self.tasks.clone(), Arc::clone(&self.clock));
+        let calls = Gate::new(&self.clock, "calls", CALLS_MAX);
+        let commands = Gate::new(&self.clock, "commands", COMMANDS_MAX);
+        let runner = CommandsServer::new(self.runner())
+            .max_decoding_message_size(COMMAND_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(COMMAND_MESSAGE_BYTES_MAX);
+        let runner = Within::new(CALL_TIMEOUT_MAX, runner);
+        let runner = InterceptedService::new(runner, move |request| commands.enter(request));
+        let service = SlotsServer::new(SlotService::new(self))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let service = InterceptedService::new(service, move |request| gate.enter(request));
-        // Certificates will be named here.
-        let server = Server::builder()
-            .timeout(CALL_TIMEOUT_MAX)
-            .max_concurrent_streams(STREAMS_MAX)
-            .http2_keepalive_interval(Some(PING_EVERY))
-            .http2_keepalive_timeout(Some(PONG_WITHIN));
-        tasks.spawn_critical("slot-calls", async move {
-            let connections = listener.connections();
-            let ended = soft.cancelled_owned();
-            let end = server.serve_with_incoming_shutdown(service, connections, ended);
-            if let Err(error) = end.await {
-                tracing::error!(%error, "other processes are not answered any more");
-            }
-        });
+        let service = Within::new(CALL_TIMEOUT_MAX, service);
+        let service = InterceptedService::new(service, move |request| calls.enter(request));
+        let services = others.add_service(service).add_service(runner);
+        serve(listener, services, &tasks, clock);
+    }
+
+    fn runner(&self) -> Runner {
+        Runner {
+            member: self.member.clone(),
+            logs: self.logs.clone(),
+            slots: self.logs.map().slots().collect(),
+            commands: self.commands.clone(),
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+        }
     }
 }
 
-/// What each call passes before its message is read.
-#[derive(Clone)]
-struct Gate {
-    clock: Arc<dyn Clock>,
-    calls: Arc<Semaphore>,
-}
-
-/// A call's place among the [`CALLS_MAX`]; goes with the request.
-#[derive(Clone)]
-struct Place(#[expect(dead_code, reason = "held")] Arc<OwnedSemaphorePermit>);
-
-impl Gate {
-    fn enter(&self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        let deadline = Deadline::read(request.metadata(), self.clock.as_ref())?;
-        let place = place(&self.calls, "calls")?;
-        let extensions = request.extensions_mut();
-        extensions.insert(deadline);
-        extensions.insert(Place(Arc::new(place)));
-        Ok(request)
-    }
-}
-
-fn place(places: &Arc<Semaphore>, bound: &'static str) -> Result<OwnedSemaphorePermit, Status> {
-    Arc::clone(places).try_acquire_owned().map_err(|_| {
-        metrics::counter!("hanse_cluster_calls_full_total", "bound" => bound).increment(1);
-        Status::resource_exhausted("too many calls at once")
-    })
-}
-
-struct Service {
+struct SlotService {
     member: String,
     slots: BTreeSet<Slot>,
     logs: SlotLogs,
-    keeper: Keeper,
+    keeper: Option<Keeper>,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     appends: Arc<Semaphore>,
 }
 
-impl Service {
+impl SlotService {
     fn new(parts: ServerParts) -> Self {
         Self {
             member: parts.member,
@@ -138,18 +114,8 @@ impl Service {
 
     /// What must hold of every call before anything is begun. The place is to be kept.
     async fn begin(&self, call: &tonic::Extensions, to: &str) -> Result<Place, Status> {
-        // A call that was given up while this process did not run is dropped here: the transport
-        // looks only when a call waits.
-        tokio::task::yield_now().await;
-        let deadline = call.get::<Deadline>();
-        let place = call.get::<Place>().cloned();
-        let (Some(deadline), Some(place)) = (deadline, place) else {
-            return Err(Status::internal("the call did not pass the gate"));
-        };
-        if to != self.member {
-            return Err(Status::failed_precondition("not the process it is for"));
-        }
-        deadline.check(self.clock.as_ref())?;
+        let to = (to, self.member.as_str());
+        let (place, _) = begin(call, to, self.clock.as_ref()).await?;
         Ok(place)
     }
 
@@ -166,7 +132,7 @@ impl Service {
 }
 
 #[tonic::async_trait]
-impl SlotsService for Service {
+impl SlotsService for SlotService {
     async fn hand_over(
         &self,
         request: Request<HandOverRequest>,
@@ -174,7 +140,10 @@ impl SlotsService for Service {
         let (_, call, request) = request.into_parts();
         let _place = self.begin(&call, &request.to).await?;
         let slot = self.slot(request.slot)?;
-        let handed = self.keeper.hand_over(slot, &request.successor).await;
+        let handed = match &self.keeper {
+            Some(keeper) => keeper.hand_over(slot, &request.successor).await,
+            None => Err(HandOverError::NotServed),
+        };
         hand_over_response(handed).map(Response::new)
     }
 
@@ -189,7 +158,9 @@ impl SlotsService for Service {
         }
         let slots = request.slots.iter().map(|number| self.slot(*number));
         let slots = slots.collect::<Result<_, _>>()?;
-        self.keeper.handed(slots).await;
+        if let Some(keeper) = &self.keeper {
+            keeper.handed(slots).await;
+        }
         Ok(Response::new(HandedResponse {}))
     }
 

@@ -8,7 +8,10 @@ use hanse_log::AppendError;
 use crate::world::{PATIENCE, World, eventually, now};
 
 fn is_lost<T>(answer: &Result<T, AppendError>) -> bool {
-    matches!(answer, Err(AppendError::SlotLost { .. }))
+    matches!(
+        answer,
+        Err(AppendError::SlotLost { .. } | AppendError::NotServed { .. })
+    )
 }
 
 /// Red if a process that wakes up goes on with a lease that has lapsed, if the store takes an append

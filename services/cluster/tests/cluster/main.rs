@@ -12,9 +12,11 @@
 )]
 
 mod calls;
+mod commands;
 mod idle;
 mod lease;
 mod moves;
+mod notes;
 mod proxy;
 mod relays;
 mod store;

@@ -39,6 +39,16 @@ impl Writer {
     }
 }
 
+/// Red if a keeper that begins when the members are known already waits until they change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_may_begin_late() {
+    let mut world = World::new(4);
+    world.keeper_after = Duration::from_millis(2_500);
+    let a = world.start("a").await;
+    world.all_served(&[&a]).await;
+    a.drain().await;
+}
+
 /// Red if a process takes slots before it has looked who else is there: the first would take all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_start_at_once_share_the_slots() {

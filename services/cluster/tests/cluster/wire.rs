@@ -9,13 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use hanse_cluster::grpc::Routes;
 use hanse_cluster::{
-    HandOver, HandOverError, InProcess, Member, Membership,
+    HandOver, HandOverError, InProcess, Member, Membership, Router, RouterParts,
     grpc::{Forwarder, ForwarderParts, Peers, Remote, ServerParts, SlotListener},
 };
-use hanse_log::{AppendError, Forward, Position, Slot};
+use hanse_log::{AppendError, Forward, Position, Slot, SlotLogs};
 use hanse_proto::log::Entry;
-use hanse_runtime::{SystemClock, Tasks};
+use hanse_runtime::{SystemClock, SystemRandom, Tasks};
 use hanse_store::Store;
 use parking_lot::Mutex;
 
@@ -107,7 +108,7 @@ impl Wire {
                 peers: None,
             },
             Way::Grpc { .. } => {
-                let peers = Peers::new(membership.view(), tasks);
+                let peers = Peers::new(membership.view(), None, tasks);
                 let forwarder = Forwarder::new(ForwarderParts {
                     me: membership.id().to_owned(),
                     peers: peers.clone(),
@@ -126,10 +127,31 @@ impl Wire {
         }
     }
 
+    pub(crate) fn router(
+        link: &Link,
+        membership: &Membership,
+        store: &Arc<dyn Store>,
+        logs: &SlotLogs,
+    ) -> Router {
+        match &link.peers {
+            None => Router::alone(),
+            Some(peers) => Router::clustered(RouterParts {
+                me: membership.id().to_owned(),
+                peers: peers.clone(),
+                logs: logs.clone(),
+                store: Arc::clone(store),
+                clock: SystemClock::shared(),
+                random: SystemRandom::shared(),
+            }),
+        }
+    }
+
     pub(crate) fn serve(&self, server: ServerParts, listener: Option<SlotListener>) {
         match (&self.way, listener) {
-            (Way::InProcess(keepers), _) => keepers.add(&server.member, server.keeper),
-            (Way::Grpc { .. }, Some(listener)) => server.serve(listener),
+            (Way::InProcess(keepers), _) => {
+                keepers.add(&server.member, server.keeper.expect("it keeps slots"));
+            }
+            (Way::Grpc { .. }, Some(listener)) => server.serve(listener, Routes::default()),
             (Way::Grpc { .. }, None) => panic!("it listens"),
         }
     }

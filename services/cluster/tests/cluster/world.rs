@@ -3,7 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -31,6 +34,7 @@ use tokio::{
 };
 
 use crate::{
+    notes::Notes,
     store::{Counts, Way},
     wire::{Link, Wire},
 };
@@ -44,6 +48,8 @@ pub(crate) struct World {
     pub(crate) counts: Arc<Counts>,
     bus: Arc<LocalBus>,
     pub(crate) wire: Wire,
+    /// How long a process is a member before its keeper begins.
+    pub(crate) keeper_after: Duration,
     slots: u32,
 }
 
@@ -54,6 +60,8 @@ pub(crate) struct Process {
     pub(crate) membership: Membership,
     pub(crate) way: Arc<Way>,
     pub(crate) link: Link,
+    /// Its writes, wherever they are run.
+    pub(crate) notes: Notes,
     keeping: Tasks,
     calling: Tasks,
     logging: Tasks,
@@ -71,11 +79,17 @@ impl Applier for NoRows {
 }
 
 #[derive(Default)]
-struct LocalBus(Mutex<Vec<mpsc::Sender<Heard>>>);
+struct LocalBus {
+    subscribers: Mutex<Vec<mpsc::Sender<Heard>>>,
+    cut: AtomicBool,
+}
 
 impl Bus for LocalBus {
     fn publish(&self, notice: Notice) {
-        let mut subscribers = self.0.lock();
+        if self.cut.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut subscribers = self.subscribers.lock();
         subscribers.retain(|to| !to.is_closed());
         for to in subscribers.iter() {
             let _ = to.try_send(Heard::Notice(notice.clone()));
@@ -85,7 +99,7 @@ impl Bus for LocalBus {
     fn subscribe(&self) -> mpsc::Receiver<Heard> {
         let (to, heard) = mpsc::channel(1_024);
         to.try_send(Heard::Subscribed).unwrap();
-        self.0.lock().push(to);
+        self.subscribers.lock().push(to);
         heard
     }
 }
@@ -113,8 +127,14 @@ impl World {
             counts: Arc::default(),
             bus: Arc::default(),
             wire,
+            keeper_after: Duration::ZERO,
             slots,
         }
+    }
+
+    /// Nobody hears of anything any more.
+    pub(crate) fn cut_the_bus(&self) {
+        self.bus.cut.store(true, Ordering::SeqCst);
     }
 
     pub(crate) fn all(&self) -> BTreeSet<Slot> {
@@ -161,6 +181,7 @@ impl World {
         };
         let (bus, wire) = (Arc::clone(&self.bus), self.wire.clone());
         let (tasks, calls) = (keeping.clone(), calling.clone());
+        let keeper_after = self.keeper_after;
         let starting = runtime.spawn(async move {
             let (listener, address) = wire.listen().await;
             let mut membership = membership;
@@ -174,6 +195,8 @@ impl World {
                 lease: membership.lease(),
             });
             let logs = SlotLogs::start(LogParts { cluster, ..logs }).await.unwrap();
+            let notes = Notes::new(&logs, Wire::router(&link, &membership, &store, &logs));
+            tokio::time::sleep(keeper_after).await;
             let keeper = Keeper::start(KeeperParts {
                 slots: Arc::new(logs.clone()),
                 membership: membership.clone(),
@@ -186,21 +209,23 @@ impl World {
             let server = ServerParts {
                 member: membership.id().to_owned(),
                 logs: logs.clone(),
-                keeper,
+                keeper: Some(keeper),
+                commands: notes.commands(),
                 store,
                 clock,
                 tasks: calls,
             };
             wire.serve(server, listener);
-            (membership, logs, link)
+            (membership, logs, link, notes)
         });
-        let (membership, logs, link) = starting.await.unwrap();
+        let (membership, logs, link, notes) = starting.await.unwrap();
         Process {
             id,
             logs,
             membership,
             way,
             link,
+            notes,
             keeping,
             calling,
             logging,
@@ -245,13 +270,19 @@ impl World {
         keys
     }
 
-    /// Waits until these processes serve every slot, each exactly once.
+    /// Waits until these processes serve every slot, each exactly once, and whoever came last has some
+    /// of its share.
     pub(crate) async fn all_served(&self, processes: &[&Process]) {
         let all: Vec<Slot> = self.all().into_iter().collect();
+        let shares = self.shares(processes);
         eventually("every slot is served", async || {
-            let mut served: Vec<Slot> = processes.iter().flat_map(|p| p.logs.served()).collect();
+            let each: Vec<_> = processes.iter().map(|p| (p, p.logs.served())).collect();
+            let has_some =
+                |id: &str, served: &[Slot]| !shares.contains_key(id) || !served.is_empty();
+            let all_have = each.iter().all(|(p, served)| has_some(&p.id, served));
+            let mut served: Vec<Slot> = each.into_iter().flat_map(|(_, served)| served).collect();
             served.sort_unstable();
-            served == all
+            all_have && served == all
         })
         .await;
     }
@@ -309,8 +340,17 @@ impl Process {
     }
 
     /// In the process, as its tasks do.
-    pub(crate) async fn run(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.runtime.spawn(work).await.unwrap();
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        self.runtime.spawn(work).await.unwrap()
+    }
+
+    /// A key whose slot is this one.
+    pub(crate) fn key_of(&self, slot: Slot) -> String {
+        let mut keys = (0..100_000).map(|i| format!("key-{i}"));
+        keys.find(|key| self.logs.slot_of(key) == slot).unwrap()
     }
 
     /// Everything of the process is gone at once.
