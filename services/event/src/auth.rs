@@ -17,7 +17,9 @@ use crate::pdu::Pdu;
 
 mod verdict;
 
-pub use self::verdict::{Accepted, Judged, Rejected, SoftFailed, Verdict, judge};
+pub use self::verdict::{
+    Accepted, Judged, Rejected, SoftFailed, Verdict, check_by_auth_events, judge,
+};
 
 /// The auth rules refuse the event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use ruma::{
     events::{StateEventType, TimelineEventType},
     room_version_rules::RoomVersionRules,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue as RawJsonValue, to_raw_value};
 
 mod build;
@@ -15,7 +15,7 @@ pub use self::build::{BuildError, Placement, build, build_create};
 use crate::auth::{AuthTypesError, auth_types};
 
 /// An event before it has a place in a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draft {
     /// Who sends it. Its server is the one that signs.
     pub sender: OwnedUserId,

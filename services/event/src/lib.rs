@@ -31,7 +31,10 @@ pub mod visibility;
 mod testing;
 
 pub use self::{
-    auth::{Accepted, AuthRejected, Judged, Verdict, auth_types_of, check_auth, judge},
+    auth::{
+        Accepted, AuthRejected, Judged, Verdict, auth_types_of, check_auth, check_by_auth_events,
+        judge,
+    },
     draft::{BuildError, Draft, Placement, build, build_create, content_of},
     pdu::{Integrity, Pdu, PduError, ReceiveError, Received},
     redaction::{RedactError, redact},

@@ -1,4 +1,13 @@
-//! State resolution, version 2 and 2.1, over ruma's.
+//! State resolution, version 2 and 2.1.
+//!
+//! [`resolve`] takes whole states and is ruma's. A server that keeps states by reference never has to
+//! lay one out: an [`AuthIndex`] is given only what conflicts. The algorithm looks at three things
+//! beyond that: the auth chains behind the conflicting values, the state that authorises these
+//! events, and, for the auth difference, whether an event stands in the auth chain of something on
+//! which all states agree. The first is kept in the index, the others are asked for.
+//!
+//! What the index works out of an event it remembers, the verdict of the auth rules first of all:
+//! on a fork nearly every event is judged by the same state again, whatever is added.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +18,17 @@ use ruma::{
 };
 
 use crate::{auth::Judged, pdu::Pdu};
+
+mod checks;
+mod dispute;
+mod index;
+mod ordering;
+
+pub use self::{
+    checks::Resolved,
+    dispute::{Dispute, FullConflict},
+    index::{AuthIndex, EventNumber, EventSet, KeyNumber},
+};
 
 /// Why no state came out.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +112,7 @@ fn conflicted_ids(states: &[StateMap<OwnedEventId>]) -> HashSet<&OwnedEventId> {
 }
 
 /// Events and, through their `auth_events`, all that stand behind them.
+#[derive(Debug)]
 struct AuthGraph {
     events: HashMap<OwnedEventId, Pdu>,
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use ruma::{RoomVersionId, room_version_rules::RoomVersionRules};
+use serde::{Deserialize, Serialize};
 
 /// The version of a room that is created without a wish for another one.
 pub const DEFAULT: RoomVersionId = RoomVersionId::V11;
@@ -31,7 +32,7 @@ static RULES: LazyLock<Vec<(RoomVersionId, RoomVersionRules)>> = LazyLock::new(|
 });
 
 /// The room version is unknown or not served (`M_UNSUPPORTED_ROOM_VERSION`).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("room version {version} is not supported")]
 pub struct UnsupportedRoomVersion {
     /// The version that was asked for.

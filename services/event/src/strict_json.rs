@@ -73,7 +73,7 @@ pub enum Kind {
         /// The parser's words.
         reason: String,
     },
-    /// The outermost value is no object.
+    /// The outermost value is no object: JSON, but not what is needed.
     #[error("not a JSON object")]
     NotAnObject,
     /// Arrays and objects nested too deeply.
@@ -101,7 +101,7 @@ impl StrictJsonError {
 
     /// Whether the answer is `M_NOT_JSON`; what remains is `M_BAD_JSON`.
     pub fn is_not_json(&self) -> bool {
-        matches!(self.kind, Kind::Syntax { .. } | Kind::NotAnObject)
+        matches!(self.kind, Kind::Syntax { .. })
     }
 }
 

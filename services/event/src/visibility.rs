@@ -10,6 +10,14 @@ use serde::Deserialize;
 
 use crate::pdu::Pdu;
 
+/// The type of events that bring a room's ends together and say nothing.
+pub const DUMMY_EVENT: &str = "org.matrix.dummy_event";
+
+/// Whether an event is of no interest to clients, whoever they are: only the graph needs it.
+pub fn is_dummy(pdu: &Pdu) -> bool {
+    pdu.type_name() == DUMMY_EVENT
+}
+
 /// The room at an event, as far as it decides whether one reader may see the event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AtEvent {

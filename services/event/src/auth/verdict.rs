@@ -99,8 +99,7 @@ pub fn judge(
     state_before: impl Fn(&StateEventType, &str) -> Option<Pdu>,
     current_state: impl Fn(&StateEventType, &str) -> Option<Pdu>,
 ) -> Verdict {
-    let allowed = check_auth_events(&pdu, rules, &fetch_event)
-        .and_then(|()| check_auth(&pdu, rules, state_of_auth_events(&pdu, rules, &fetch_event)))
+    let allowed = check_by_auth_events(&pdu, rules, fetch_event)
         .and_then(|()| check_auth(&pdu, rules, state_before));
     if let Err(reason) = allowed {
         return Verdict::Rejected(Rejected { pdu, reason });
@@ -109,6 +108,17 @@ pub fn judge(
         Ok(()) => Verdict::Accepted(Accepted(pdu)),
         Err(reason) => Verdict::SoftFailed(SoftFailed { pdu, reason }),
     }
+}
+
+/// The part of [`judge`] that needs no place in the graph: the list of auth events, and the state of
+/// these events. For outliers it is the whole.
+pub fn check_by_auth_events(
+    pdu: &Pdu,
+    rules: &RoomVersionRules,
+    fetch_event: impl Fn(&EventId) -> Option<Judged>,
+) -> Result<(), AuthRejected> {
+    check_auth_events(pdu, rules, &fetch_event)?;
+    check_auth(pdu, rules, state_of_auth_events(pdu, rules, &fetch_event))
 }
 
 /// The state that an event's auth events are by themselves.

@@ -1,0 +1,8 @@
+//! See [`hanse_event_fuzz::auth`].
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    hanse_event_fuzz::auth::check(input);
+});
