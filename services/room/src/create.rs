@@ -14,8 +14,9 @@ use ruma::{
 use self::events::InitialEvents;
 use crate::{
     NewEvent, RoomError, Rooms,
+    commands::{CreateRoom, SignedEvent},
     hot::Hot,
-    rooms::{Decided, Inner},
+    rooms::{Built, Decided, Inner},
 };
 
 /// A room to create.
@@ -40,42 +41,62 @@ impl Rooms {
     /// Creates a room; returns when it is durable and visible. Either all of its first events are
     /// in the log, or none.
     pub async fn create(&self, room: NewRoom) -> Result<OwnedRoomId, RoomError> {
-        let (hot, entries) = self.inner.first_events(room).await?;
-        let ticket = self.inner.logs.submit(hot.slot, Some(hot.basis), entries)?;
-        ticket.applied().await?;
-        Ok(hot.room_id)
+        let create = self.inner.create_room(room)?;
+        let room_id = create.room_id.clone();
+        self.routed(create).await?;
+        Ok(room_id)
     }
 }
 
 impl Inner {
-    async fn first_events(&self, room: NewRoom) -> Result<(Hot, Vec<Entry>), RoomError> {
+    /// Signs the create event, which says in which slot the room is, and drafts the others.
+    fn create_room(&self, room: NewRoom) -> Result<CreateRoom, RoomError> {
         let version = room
             .request
             .room_version
             .clone()
             .unwrap_or(room_version::DEFAULT);
-        let initial = InitialEvents::of(&room, &version)?;
+        let InitialEvents {
+            creation_content,
+            drafts,
+        } = InitialEvents::of(&room, &version)?;
         let localpart = self.random.alphanumeric(18);
-        let create = Draft::state(room.creator, "m.room.create", "", initial.creation_content);
+        let create = Draft::state(room.creator, "m.room.create", "", creation_content);
         let create = build_create(create, &version, &localpart, self.now(), &self.key)?;
-        let room_id = create.room_id().to_owned();
+        Ok(CreateRoom {
+            room_id: create.room_id().to_owned(),
+            version,
+            create: SignedEvent(create),
+            drafts,
+        })
+    }
+
+    /// Decides all first events of a room, and appends them in one batch.
+    pub(crate) async fn create_here(&self, new: &CreateRoom) -> Result<(), RoomError> {
+        let (create, room_id) = (&new.create.0, new.room_id.clone());
         let slot = self.logs.slot_of(room_id.as_str());
-        let mut hot = Hot::empty(room_id, slot, self.logs.basis(slot)?, &version)?;
-        hanse_event::check_auth(&create, hot.rules, |_, _| None)?;
+        let mut hot = Hot::empty(room_id, slot, self.logs.basis(slot)?, &new.version)?;
+        hanse_event::check_auth(create, hot.rules, |_, _| None)?;
         let mut entries = Vec::new();
-        let first = self.accept(&mut hot, &create, None, None);
+        let first = Built {
+            pdu: create.clone(),
+            before: None,
+        };
+        let first = self.accept(&mut hot, first, None, None).await?;
         entries.extend(submitted(first));
-        for draft in initial.drafts {
+        for draft in new.drafts.clone() {
             let decided = self.decide_event(&mut hot, NewEvent::now(draft)).await?;
             entries.extend(submitted(decided));
         }
-        Ok((hot, entries))
+        let ticket = self.logs.submit(hot.slot, Some(hot.basis), entries)?;
+        ticket.applied().await?;
+        Ok(())
     }
 }
 
-fn submitted(decided: Decided) -> Option<Entry> {
+fn submitted(decided: Decided) -> Vec<Entry> {
     match decided {
-        Decided::Submit(_, entry) => Some(*entry),
-        Decided::Already(_) => None,
+        Decided::Submit(_, entries) => entries,
+        Decided::Already(_) => Vec::new(),
     }
 }

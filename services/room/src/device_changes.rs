@@ -12,18 +12,19 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use hanse_log::{AppliedBatch, Consumer, Position, Slot, SlotLogs};
+use hanse_cluster::Command;
+use hanse_log::{AppliedBatch, Consumer, Position, Slot};
 use hanse_proto::{
     log::{Entry, entry::Kind},
     room::{MemberDevicesChanged, RoomEntry, room_entry},
     user::{UserEntry, user_entry},
 };
-use hanse_runtime::Clock;
 use hanse_store::StoreError;
 use ruma::{OwnedRoomId, UserId, events::room::member::MembershipState};
 
 use crate::{
-    RoomError, RoomReader, Rooms, UserRoom,
+    RoomError, Rooms, UserRoom,
+    commands::TellDevices,
     tables::{DEVICE_CHANGE_POSITIONS, last_change, last_change_key},
 };
 
@@ -36,20 +37,44 @@ const AT_ONCE: usize = 16;
 
 /// The consumer.
 pub(crate) struct DeviceChanges {
-    logs: SlotLogs,
-    reader: RoomReader,
-    clock: Arc<dyn Clock>,
+    rooms: Rooms,
 }
 
 impl Rooms {
     /// Carries changed devices into rooms, from here on until the process drains.
     pub fn carry_device_changes(&self) {
-        let consumer = DeviceChanges {
-            logs: self.inner.logs.clone(),
-            reader: self.inner.reader.clone(),
-            clock: Arc::clone(&self.inner.clock),
+        let rooms = self.clone();
+        self.inner
+            .logs
+            .run_consumer(&Arc::new(DeviceChanges { rooms }));
+    }
+
+    /// Writes that a user's devices changed, into the slot of the rooms that it lists.
+    pub(crate) async fn tell_devices_here(&self, told: &TellDevices) -> Result<(), RoomError> {
+        let inner = &self.inner;
+        let TellDevices { user_id, part, .. } = told;
+        let slot = inner.logs.slot_of(told.key());
+        let key = last_change_key(user_id.as_str(), slot.0, *part);
+        let before = inner.reader.get(&DEVICE_CHANGE_POSITIONS, &key).await?;
+        let before = before.as_ref().map(last_change).transpose()?;
+        let changed = MemberDevicesChanged {
+            user_id: user_id.to_string(),
+            room_ids: told.room_ids.iter().map(ToString::to_string).collect(),
+            slot: slot.0,
+            previous_position: before.map_or(0, Position::packed),
+            part: *part,
         };
-        self.inner.logs.run_consumer(&Arc::new(consumer));
+        let entry = Entry {
+            decided_at_ms: inner.clock.now_ms(),
+            kind: Some(Kind::Room(RoomEntry {
+                room_id: told.key().to_owned(),
+                kind: Some(room_entry::Kind::MemberDevicesChanged(changed)),
+            })),
+            ..Entry::default()
+        };
+        let ticket = inner.logs.submit(slot, None, vec![entry])?;
+        ticket.applied().await?;
+        Ok(())
     }
 }
 
@@ -74,58 +99,37 @@ impl Consumer for DeviceChanges {
 
 impl DeviceChanges {
     async fn carry(&self, user_id: &UserId) -> Result<(), RoomError> {
-        let rooms = self.reader.user_rooms(user_id).await?;
+        let (logs, reader) = (&self.rooms.inner.logs, self.rooms.reader());
+        let rooms = reader.user_rooms(user_id).await?;
         let told = stream::iter(rooms.into_iter().filter(is_in)).map(async |room| {
-            let tells = self.reader.tells_devices(&room.room_id).await?;
+            let tells = reader.tells_devices(&room.room_id).await?;
             Ok::<_, StoreError>(tells.then_some(room.room_id))
         });
         let told: Vec<_> = told.buffer_unordered(AT_ONCE).try_collect().await?;
         let mut by_slot: BTreeMap<Slot, BTreeSet<OwnedRoomId>> = BTreeMap::new();
         for room_id in told.into_iter().flatten() {
-            let slot = self.logs.slot_of(room_id.as_str());
+            let slot = logs.slot_of(room_id.as_str());
             by_slot.entry(slot).or_default().insert(room_id);
         }
-        stream::iter(by_slot)
-            .map(async |(slot, rooms)| self.tell(user_id, slot, &rooms).await)
+        stream::iter(by_slot.into_values())
+            .map(async |rooms| self.tell(user_id, rooms).await)
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
     }
 
-    async fn tell(
-        &self,
-        user_id: &UserId,
-        slot: Slot,
-        rooms: &BTreeSet<OwnedRoomId>,
-    ) -> Result<(), RoomError> {
-        let rooms: Vec<String> = rooms.iter().map(ToString::to_string).collect();
+    /// Tells one slot of its rooms.
+    async fn tell(&self, user_id: &UserId, rooms: BTreeSet<OwnedRoomId>) -> Result<(), RoomError> {
+        let rooms: Vec<_> = rooms.into_iter().collect();
         for (part, room_ids) in (0..).zip(rooms.chunks(ROOMS_LISTED_MAX)) {
-            let key = last_change_key(user_id.as_str(), slot.0, part);
-            let before = self.reader.get(&DEVICE_CHANGE_POSITIONS, &key).await?;
-            let before = before.as_ref().map(last_change).transpose()?;
-            let entry = self.entry(MemberDevicesChanged {
-                user_id: user_id.to_string(),
+            let told = TellDevices {
+                user_id: user_id.to_owned(),
                 room_ids: room_ids.to_vec(),
-                slot: slot.0,
-                previous_position: before.map_or(0, Position::packed),
                 part,
-            });
-            let ticket = self.logs.submit(slot, None, vec![entry])?;
-            ticket.applied().await?;
+            };
+            self.rooms.routed(told).await?;
         }
         Ok(())
-    }
-
-    fn entry(&self, changed: MemberDevicesChanged) -> Entry {
-        let room = RoomEntry {
-            room_id: changed.room_ids.first().cloned().unwrap_or_default(),
-            kind: Some(room_entry::Kind::MemberDevicesChanged(changed)),
-        };
-        Entry {
-            decided_at_ms: self.clock.now_ms(),
-            kind: Some(Kind::Room(room)),
-            ..Entry::default()
-        }
     }
 }
 

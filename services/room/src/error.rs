@@ -1,12 +1,18 @@
 //! What can go wrong when a room is changed.
 
+use hanse_cluster::{
+    Refusal,
+    travelling::{append_error, store_error},
+};
 use hanse_event::{AuthRejected, BuildError, room_version::UnsupportedRoomVersion};
 use hanse_log::AppendError;
 use hanse_store::StoreError;
 use ruma::{OwnedEventId, OwnedRoomId};
+use serde::{Deserialize, Serialize};
 
-/// Why a change to a room did not happen.
-#[derive(Debug, thiserror::Error)]
+/// Why a change to a room did not happen. Comes from the room's owner as it is: kinds are added, and
+/// keep their names.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum RoomError {
     /// We are not in this room, or it does not exist.
     #[error("room {room_id} is not known here")]
@@ -43,10 +49,21 @@ pub enum RoomError {
     UnsupportedVersion(#[from] UnsupportedRoomVersion),
     /// The slot's log did not take it.
     #[error(transparent)]
+    #[serde(with = "append_error")]
     Append(#[from] AppendError),
     /// The archives could not be read.
     #[error("the archives cannot be read")]
+    #[serde(with = "store_error")]
     Store(#[from] StoreError),
+}
+
+impl Refusal for RoomError {
+    fn append(&self) -> Option<&AppendError> {
+        match self {
+            Self::Append(error) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl RoomError {

@@ -5,12 +5,12 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use hanse_event::{Pdu, power, room_version};
+use hanse_event::{Judged, Pdu, power, room_version};
 use hanse_log::{Basis, Position, Slot};
 use hanse_proto::room::RoomHead;
 use hanse_store::StoreError;
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId,
+    EventId, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, RoomVersionId,
     events::{StateEventType, room::power_levels::RoomPowerLevels},
     room_version_rules::RoomVersionRules,
 };
@@ -34,6 +34,15 @@ pub(crate) struct Hot {
     transactions: HashMap<TransactionKey, OwnedEventId>,
     /// Their keys, oldest first.
     transactions_order: VecDeque<TransactionKey>,
+    /// Events from elsewhere that were decided since the log was last waited for: they may not be in
+    /// the archives yet.
+    pub(crate) under_way: HashMap<OwnedEventId, Judged>,
+    /// Those of them that have no place in the graph yet.
+    pub(crate) outliers: HashSet<OwnedEventId>,
+    /// Room version 2: those of the forward extremities that were accepted since the room was loaded.
+    pub(crate) ends: Vec<Pdu>,
+    /// When a dummy event was last sent, or could not be; Unix milliseconds.
+    pub(crate) dummy_tried_at_ms: Option<i64>,
 }
 
 impl Hot {
@@ -58,6 +67,10 @@ impl Hot {
             state: HashMap::new(),
             transactions: HashMap::new(),
             transactions_order: VecDeque::new(),
+            under_way: HashMap::new(),
+            ends: Vec::new(),
+            outliers: HashSet::new(),
+            dummy_tried_at_ms: None,
         })
     }
 
@@ -129,6 +142,13 @@ impl Hot {
         self.state.get(event_type)?.get(state_key)?.as_ref()
     }
 
+    /// The state event that says the same already, from the same sender.
+    pub(crate) fn holds_already(&self, pdu: &Pdu) -> Option<OwnedEventId> {
+        let held = self.state(pdu.type_name(), pdu.state_key()?)?;
+        let same = held.sender() == pdu.sender() && held.content().get() == pdu.content().get();
+        same.then(|| held.event_id().to_owned())
+    }
+
     pub(crate) fn hold(&mut self, event_type: String, state_key: String, pdu: Option<Pdu>) {
         self.state
             .entry(event_type)
@@ -184,4 +204,12 @@ impl Hot {
         self.transactions_order.push_back(key.clone());
         self.transactions.insert(key, event_id);
     }
+}
+
+/// From room version 12 on, events do not name the create event: the room's id does.
+pub(crate) fn implied_create(room_id: &RoomId, rules: &RoomVersionRules) -> Option<OwnedEventId> {
+    if !rules.authorization.room_create_event_id_as_room_id {
+        return None;
+    }
+    EventId::parse(format!("${}", room_id.strip_sigil())).ok()
 }

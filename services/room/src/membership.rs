@@ -5,7 +5,7 @@ use ruma::{
     CanonicalJsonObject, OwnedRoomId, OwnedUserId, RoomId, UserId,
     events::room::member::MembershipState,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     NewEvent, RoomError, Rooms, Sent,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A change of somebody's membership.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MembershipChange {
     /// Who does it.
     pub sender: OwnedUserId,
@@ -31,7 +31,7 @@ pub struct MembershipChange {
 }
 
 /// What is done to a membership.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MembershipAction {
     /// `join`; nothing happens to who has joined with the same content.
     Join,
@@ -70,7 +70,7 @@ impl Rooms {
         room_id: &RoomId,
         change: MembershipChange,
     ) -> Result<Sent, RoomError> {
-        self.change(room_id, &Change::Membership(change)).await
+        self.change(room_id, Change::Membership(change)).await
     }
 }
 

@@ -1,12 +1,19 @@
 //! Reading rooms from the archives, as of positions.
 //!
 //! Invariant: a read made for a token takes the token's position and returns nothing above it.
+//! Invariant: a room has no state before it has a head: a state that is being installed is shown to
+//! nobody.
 
 mod aggregated;
 mod devices;
 mod directory;
+mod event_state;
+mod gaps;
+mod here;
 mod history;
+mod known;
 mod lens;
+mod older;
 mod receipts;
 mod relations;
 mod state;
@@ -21,8 +28,13 @@ use hanse_proto::room::RoomHead;
 use hanse_store::{Consistency, Direction, Key, Range, Row, Scan, Store, StoreError, Table, Value};
 use ruma::{EventId, OwnedEventId, RoomId};
 
+#[cfg(test)]
+pub(crate) use self::event_state::Node;
+use self::here::Here;
 pub use self::{
     aggregated::Aggregated,
+    event_state::StateIds,
+    gaps::GapAt,
     history::{HistoryPage, HistoryPoint},
     lens::Lens,
     receipts::ReceiptAt,
@@ -31,7 +43,13 @@ pub use self::{
     timeline::Arrivals,
     user_rooms::UserRoom,
 };
-use crate::tables::{EVENTS, EventIdRow, EventRow, HeadRow, ROOM_EVENTS, ROOM_HEADS, corrupt};
+pub(crate) use self::{
+    event_state::{Chain, Delta, Nodes, StateKey},
+    known::KnownEvent,
+};
+use crate::tables::{
+    EVENTS, EventIdRow, EventRow, HeadRow, ROOM_EVENTS, ROOM_HEADS, corrupt, is_shelf,
+};
 
 /// An event at its place in a room's timeline.
 #[derive(Clone, Debug)]
@@ -69,6 +87,7 @@ pub struct Head {
 #[derive(Clone)]
 pub struct RoomReader {
     store: Arc<dyn Store>,
+    here: Here,
 }
 
 impl fmt::Debug for RoomReader {
@@ -80,7 +99,8 @@ impl fmt::Debug for RoomReader {
 impl RoomReader {
     /// A reader of this store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        let here = Here::default();
+        Self { store, here }
     }
 
     /// The newest end of a room; `None`: we do not know the room.
@@ -90,6 +110,7 @@ impl RoomReader {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let HeadRow { position, head } = HeadRow::read(&row)?;
+        self.here.add(room_id);
         Ok(Some(Head { position, head }))
     }
 
@@ -102,7 +123,7 @@ impl RoomReader {
         let Some(place) = self.place(event_id).await? else {
             return Ok(None);
         };
-        if place.room_id != room_id.as_str() {
+        if place.room_id != room_id.as_str() || is_shelf(place.bucket) {
             return Ok(None);
         }
         self.event_at(room_id, place.bucket, place.position).await

@@ -6,11 +6,15 @@ use hanse_proto::{
     room::{Published, Receipt, RoomEntry, room_entry},
 };
 use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId, events::receipt::ReceiptType};
+use serde::{Deserialize, Serialize};
 
-use crate::{RoomError, Rooms};
+use crate::{
+    RoomError, Rooms,
+    commands::{PublishRoom, PutReceipt},
+};
 
 /// A user has read up to an event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewReceipt {
     /// Who.
     pub user_id: OwnedUserId,
@@ -25,6 +29,16 @@ pub struct NewReceipt {
 impl Rooms {
     /// Records a receipt. One that would go back is dropped: `None`.
     pub async fn receipt(
+        &self,
+        room_id: &RoomId,
+        receipt: NewReceipt,
+    ) -> Result<Option<Position>, RoomError> {
+        let room_id = room_id.to_owned();
+        let position = self.routed(PutReceipt { room_id, receipt }).await?;
+        Ok(position.map(Position::from_packed))
+    }
+
+    pub(crate) async fn receipt_here(
         &self,
         room_id: &RoomId,
         receipt: NewReceipt,
@@ -57,6 +71,15 @@ impl Rooms {
 
     /// Puts a room into the public directory, or takes it out. Rights are the caller's to check.
     pub async fn publish(&self, room_id: &RoomId, public: bool) -> Result<(), RoomError> {
+        let room_id = room_id.to_owned();
+        self.routed(PublishRoom { room_id, public }).await
+    }
+
+    pub(crate) async fn publish_here(
+        &self,
+        room_id: &RoomId,
+        public: bool,
+    ) -> Result<(), RoomError> {
         let published = Published { public };
         self.append(room_id, room_entry::Kind::Published(published))
             .await

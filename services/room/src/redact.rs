@@ -1,18 +1,20 @@
 //! Redactions: the event, and what it does to its target.
 
-use hanse_event::{Draft, Pdu, power, redact};
+use hanse_event::{Draft, Judged, Pdu, power, redact};
 use hanse_proto::room::Redacted;
 use ruma::{EventId, OwnedEventId, OwnedUserId, RoomId};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     RoomError, Rooms, Sent, TimelineEvent,
     hot::Hot,
+    receive::UNDER_WAY_MAX,
     rooms::{Change, Decided, Inner},
     tables::TransactionKey,
 };
 
 /// A client's wish to redact an event.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Redaction {
     /// Who redacts.
     pub sender: OwnedUserId,
@@ -27,7 +29,7 @@ pub struct Redaction {
 impl Rooms {
     /// Redacts an event: one's own, or anybody's with the power to.
     pub async fn redact(&self, room_id: &RoomId, redaction: Redaction) -> Result<Sent, RoomError> {
-        self.change(room_id, &Change::Redaction(redaction)).await
+        self.change(room_id, Change::Redaction(redaction)).await
     }
 }
 
@@ -52,17 +54,35 @@ impl Inner {
         if !power::may_redact(&hot.power_levels()?, &sender, &target.pdu) {
             return Err(RoomError::forbidden("you may not redact this event"));
         }
-        let pdu = self
+        let built = self
             .build_in(hot, Draft::redaction(sender, event_id, reason), None)
             .await?;
-        let pruned = redact(&target.pdu, hot.rules, Some(&pdu)).map_err(RoomError::bad_content)?;
-        hot.replace_held(&pruned);
+        let pruned =
+            redact(&target.pdu, hot.rules, Some(&built.pdu)).map_err(RoomError::bad_content)?;
+        if hot.under_way.len() >= UNDER_WAY_MAX {
+            self.settle(hot).await?;
+        }
         let redacted = Some(redacted(&target, &pruned, bucket));
-        Ok(self.accept(hot, &pdu, transaction, redacted))
+        let decided = self.accept(hot, built, transaction, redacted).await?;
+        // Only now: accepting it may have read the archives, which still have the event whole.
+        self.prune_held(hot, &pruned);
+        Ok(decided)
+    }
+
+    /// Forgets what an event was before it was pruned: whatever it authorises is judged by what the
+    /// archives will hold.
+    pub(crate) fn prune_held(&self, hot: &mut Hot, pruned: &Pdu) {
+        hot.replace_held(pruned);
+        self.bodies.invalidate(pruned.event_id());
+        if pruned.is_state() {
+            self.forks.forget(&hot.room_id);
+            let judged = Judged::Usable(pruned.clone());
+            hot.under_way.insert(pruned.event_id().to_owned(), judged);
+        }
     }
 
     /// The event to redact, and its bucket. It may still be on its way: its row tells its place.
-    async fn target(
+    pub(crate) async fn target(
         &self,
         hot: &Hot,
         event_id: &EventId,
@@ -70,23 +90,30 @@ impl Inner {
         let unknown = || RoomError::UnknownEvent {
             event_id: event_id.to_owned(),
         };
-        let mut place = self.reader.place(event_id).await?;
-        if place.is_none() {
-            self.logs.barrier(hot.slot).await?;
-            place = self.reader.place(event_id).await?;
+        if let Some(found) = self.shown(hot, event_id).await? {
+            return Ok(found);
         }
-        let place = place
-            .filter(|p| p.room_id == hot.room_id.as_str())
-            .ok_or_else(unknown)?;
-        let event = self
-            .reader
-            .event_at(&hot.room_id, place.bucket, place.position)
-            .await?;
-        Ok((event.ok_or_else(unknown)?, place.bucket))
+        self.logs.barrier(hot.slot).await?;
+        self.shown(hot, event_id).await?.ok_or_else(unknown)
+    }
+
+    /// An event at its place. An outlier that is taking its place just now has none yet.
+    async fn shown(
+        &self,
+        hot: &Hot,
+        event_id: &EventId,
+    ) -> Result<Option<(TimelineEvent, i64)>, RoomError> {
+        let place = self.reader.place(event_id).await?;
+        let Some(place) = place.filter(|place| place.room_id == hot.room_id.as_str()) else {
+            return Ok(None);
+        };
+        let (bucket, position) = (place.bucket, place.position);
+        let event = self.reader.event_at(&hot.room_id, bucket, position);
+        Ok(event.await?.map(|event| (event, bucket)))
     }
 }
 
-fn redacted(target: &TimelineEvent, pruned: &Pdu, bucket: i64) -> Redacted {
+pub(crate) fn redacted(target: &TimelineEvent, pruned: &Pdu, bucket: i64) -> Redacted {
     let previous = target.previous_event_id.as_ref();
     Redacted {
         event_id: pruned.event_id().to_string(),

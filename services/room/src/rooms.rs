@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use hanse_cluster::{Command, Router, travelling};
 use hanse_event::{Draft, Pdu, Placement, ServerKey, build, check_auth};
 use hanse_log::{AppendError, Position, SlotLogs, Ticket};
 use hanse_proto::{log::Entry, room::Redacted};
@@ -10,17 +11,24 @@ use hanse_store::{Store, StoreError};
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedServerName, RoomId, events::StateEventType,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     MembershipChange, Redaction, RoomError, RoomReader,
     cells::{Cell, Cells},
+    commands::ChangeRoom,
     entry::Circumstances,
+    graph::{self, Bodies, ForkedRooms},
     hot::Hot,
+    install::Installs,
+    many_ends::ENDS_NAMED_MAX,
+    read::Nodes,
+    receive::Before,
     tables::{ROOM_TRANSACTIONS, TransactionKey},
 };
 
 /// How often a change is decided anew after the slot's memory was voided.
-const DECISIONS_MAX: usize = 3;
+pub(crate) const DECISIONS_MAX: usize = 3;
 
 /// What [`Rooms`] is built from.
 pub struct RoomParts {
@@ -38,9 +46,11 @@ pub struct RoomParts {
     pub key: Arc<ServerKey>,
     /// Rooms whose memory is kept.
     pub rooms_held_max: u64,
+    /// Where rooms are changed that are served elsewhere.
+    pub router: Router,
 }
 
-/// Changes rooms whose slots this process owns. Clones are the same.
+/// Changes rooms, wherever their slots are served. Clones are the same.
 #[derive(Clone)]
 pub struct Rooms {
     pub(crate) inner: Arc<Inner>,
@@ -54,6 +64,13 @@ pub(crate) struct Inner {
     pub(crate) server_name: OwnedServerName,
     pub(crate) key: Arc<ServerKey>,
     pub(crate) cells: Cells,
+    pub(crate) bodies: Bodies,
+    /// For rows of `Once` tables alone.
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) installs: Installs,
+    pub(crate) forks: ForkedRooms,
+    pub(crate) nodes: Nodes,
+    router: Router,
 }
 
 impl fmt::Debug for Rooms {
@@ -65,15 +82,17 @@ impl fmt::Debug for Rooms {
 }
 
 /// An event that is in the room, applied and visible.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// The event.
     pub event_id: OwnedEventId,
     /// Where it stands; for a repeated transaction, where the slot stood when it was recognised.
+    #[serde(with = "travelling::position")]
     pub position: Position,
 }
 
 /// What somebody wants of a room.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Change {
     Event(NewEvent),
     Membership(MembershipChange),
@@ -85,11 +104,18 @@ pub(crate) enum Decided {
     /// Nothing to do: this event stands for it already, or will in a moment.
     Already(OwnedEventId),
     /// Submit this.
-    Submit(OwnedEventId, Box<Entry>),
+    Submit(OwnedEventId, Vec<Entry>),
+}
+
+/// An event of our own, signed and allowed.
+pub(crate) struct Built {
+    pub(crate) pdu: Pdu,
+    /// The state before it, unless that is the current one.
+    pub(crate) before: Option<Before>,
 }
 
 /// An event, and whatever comes with it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct NewEvent {
     /// What to send.
     pub draft: Draft,
@@ -121,8 +147,10 @@ impl Rooms {
             server_name,
             key,
             rooms_held_max,
+            router,
         } = parts;
-        let (reader, cells) = (RoomReader::new(store), Cells::new(rooms_held_max));
+        let reader = RoomReader::new(Arc::clone(&store));
+        let cells = Cells::new(rooms_held_max);
         let inner = Inner {
             reader,
             logs,
@@ -131,6 +159,12 @@ impl Rooms {
             server_name,
             key,
             cells,
+            bodies: graph::bodies(),
+            store,
+            installs: Installs::default(),
+            forks: ForkedRooms::new(),
+            nodes: Nodes::new(),
+            router,
         };
         Self {
             inner: Arc::new(inner),
@@ -145,18 +179,36 @@ impl Rooms {
     /// Sends an event into a room; returns when it is durable and everybody may see it. A repeated
     /// transaction gives the event that it became.
     pub async fn send(&self, room_id: &RoomId, event: NewEvent) -> Result<Sent, RoomError> {
-        self.change(room_id, &Change::Event(event)).await
+        self.change(room_id, Change::Event(event)).await
+    }
+
+    pub(crate) async fn change(&self, room_id: &RoomId, change: Change) -> Result<Sent, RoomError> {
+        let room_id = room_id.to_owned();
+        self.routed(ChangeRoom { room_id, change }).await
+    }
+
+    /// Has a command run where its slot is served.
+    pub(crate) async fn routed<C>(&self, command: C) -> Result<C::Done, C::Refused>
+    where
+        C: Command<Self>,
+    {
+        // What is remembered of a room is void after another process served it: its basis says so.
+        self.inner.router.run(self, &command).await.outcome
     }
 
     /// Decides on the room's memory under its lock, submits, and waits outside of the lock.
-    pub(crate) async fn change(
+    pub(crate) async fn change_here(
         &self,
         room_id: &RoomId,
         change: &Change,
     ) -> Result<Sent, RoomError> {
         let cell = self.inner.cells.cell(room_id);
         for _ in 0..DECISIONS_MAX {
-            let (event_id, ticket) = self.inner.decide_under_lock(room_id, &cell, change).await?;
+            let decided = self.inner.decide_under_lock(room_id, &cell, change).await;
+            let (event_id, ticket) = match decided {
+                Err(RoomError::Append(AppendError::Stale)) => continue,
+                decided => decided?,
+            };
             match ticket.applied().await {
                 // A barrier's, which has no place of its own: where the slot stands now.
                 Ok(Position::START) => {
@@ -182,14 +234,24 @@ impl Inner {
     ) -> Result<(OwnedEventId, Ticket), RoomError> {
         let mut guard = cell.lock().await;
         let hot = self.loaded(room_id, &mut guard).await?;
-        match self.decide(hot, change).await? {
+        let decided = match self.decide(hot, change).await {
+            Ok(decided) => decided,
+            Err(error) => {
+                if matches!(error, RoomError::Append(_) | RoomError::Store(_)) {
+                    // The memory may be ahead of what was submitted.
+                    *guard = None;
+                }
+                return Err(error);
+            }
+        };
+        match decided {
             // A barrier in the same generation: the event is there when it resolves.
             Decided::Already(event_id) => {
                 let ticket = self.logs.submit(hot.slot, Some(hot.basis), Vec::new())?;
                 Ok((event_id, ticket))
             }
-            Decided::Submit(event_id, entry) => {
-                let submitted = self.logs.submit(hot.slot, Some(hot.basis), vec![*entry]);
+            Decided::Submit(event_id, entries) => {
+                let submitted = self.logs.submit(hot.slot, Some(hot.basis), entries);
                 if submitted.is_err() {
                     // The memory is ahead of what was submitted.
                     *guard = None;
@@ -208,7 +270,7 @@ impl Inner {
     }
 
     /// The room's memory, loaded if there is none or if it is void.
-    async fn loaded<'a>(
+    pub(crate) async fn loaded<'a>(
         &self,
         room_id: &RoomId,
         held: &'a mut Option<Hot>,
@@ -241,27 +303,35 @@ impl Inner {
         {
             return Ok(Decided::Already(event_id));
         }
-        let pdu = self.build_in(hot, draft, timestamp).await?;
-        Ok(self.accept(hot, &pdu, transaction, None))
+        let built = self.build_in(hot, draft, timestamp).await?;
+        if let Some(event_id) = hot.holds_already(&built.pdu) {
+            return Ok(Decided::Already(event_id));
+        }
+        self.accept(hot, built, transaction, None).await
     }
 
-    pub(crate) fn accept(
+    pub(crate) async fn accept(
         &self,
         hot: &mut Hot,
-        pdu: &Pdu,
+        built: Built,
         transaction: Option<TransactionKey>,
         redacted: Option<Redacted>,
-    ) -> Decided {
-        let now_ms = self.clock.now_ms();
-        let server_name = &self.server_name;
+    ) -> Result<Decided, RoomError> {
         let circumstances = Circumstances {
-            now_ms,
-            server_name,
+            now_ms: self.clock.now_ms(),
+            server_name: &self.server_name,
             transaction,
             redacted,
         };
-        let entry = hot.accept(pdu, circumstances);
-        Decided::Submit(pdu.event_id().to_owned(), Box::new(entry))
+        let Built { pdu, before } = built;
+        let entries = match before {
+            None => vec![hot.accept(&pdu, circumstances)],
+            Some(before) => {
+                self.take_ours_forked(hot, &pdu, &before, circumstances)
+                    .await?
+            }
+        };
+        Ok(Decided::Submit(pdu.event_id().to_owned(), entries))
     }
 
     /// Builds an event at the room's end and checks it against the room's state.
@@ -270,7 +340,7 @@ impl Inner {
         hot: &mut Hot,
         draft: Draft,
         timestamp: Option<MilliSecondsSinceUnixEpoch>,
-    ) -> Result<Pdu, RoomError> {
+    ) -> Result<Built, RoomError> {
         let keys = draft
             .auth_types(hot.rules)
             .map_err(|e| RoomError::bad_content(e.reason))?;
@@ -280,14 +350,23 @@ impl Inner {
         {
             hot.ensure_member(&self.reader, user).await?;
         }
-        let pdu = build(draft, self.placement(hot, &keys, timestamp), &self.key)?;
-        check_auth(&pdu, hot.rules, |event_type, state_key| {
-            hot.state(&event_type.to_string(), state_key).cloned()
-        })?;
-        Ok(pdu)
+        if hot.head.forward_extremities.len() > ENDS_NAMED_MAX {
+            return self.build_after_some_ends(hot, draft, timestamp).await;
+        }
+        let mut place = self.placement(hot, &keys, timestamp);
+        if hot.names_with_hashes() {
+            let held = |(event_type, key): &(StateEventType, String)| {
+                hot.state(&event_type.to_string(), key).cloned()
+            };
+            let authority = keys.iter().filter_map(held).collect();
+            place.reference_hashes = self.reference_hashes(hot, authority, &place).await?;
+        }
+        let pdu = build(draft, place, &self.key)?;
+        allowed_now(hot, &pdu)?;
+        Ok(Built { pdu, before: None })
     }
 
-    fn placement<'r>(
+    pub(crate) fn placement<'r>(
         &self,
         hot: &Hot,
         keys: &[(StateEventType, String)],
@@ -331,4 +410,12 @@ impl Inner {
         };
         Ok(OwnedEventId::try_from(TransactionKey::read_event_id(&row)?).ok())
     }
+}
+
+/// Checks an event against the room's state. What decides on it must be in memory.
+pub(crate) fn allowed_now(hot: &Hot, pdu: &Pdu) -> Result<(), RoomError> {
+    check_auth(pdu, hot.rules, |event_type, state_key| {
+        hot.state(&event_type.to_string(), state_key).cloned()
+    })?;
+    Ok(())
 }

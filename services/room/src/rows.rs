@@ -1,59 +1,47 @@
 //! From a room's entry to the rows of the archives. Values come from the entry alone, so that
 //! replay writes the same.
 
+mod gaps;
+mod installed;
+mod placed;
+
 use hanse_log::{Position, Rows};
 use hanse_proto::room::{
-    AliasOfRoom, Event, EventStatus, Membership, Published, Receipt, Redacted, Relation, RoomEntry,
-    StateChange, room_entry::Kind,
+    AliasOfRoom, Event, EventState, Membership, Published, Receipt, Redacted, Relation, RoomEntry,
+    StateChange, StateResolved, room_entry::Kind,
 };
 
 use crate::tables::{
-    BucketKind, BucketRow, ChangeRow, EVENTS, EventIdRow, EventRow, HeadRow, PUBLISHED_ROOMS,
-    PublishedRow, ROOM_ALIASES, ROOM_BUCKETS, ROOM_EVENTS, ROOM_HEADS, ROOM_RECEIPTS,
-    ROOM_RELATIONS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_VERSIONS, ROOM_TOPOLOGY,
-    ROOM_TRANSACTIONS, ReceiptRow, RelationRow, RoomAliasRow, StateRow, TopologyRow,
-    TransactionKey, USER_ROOMS, UserRoomRow, device_change_rows,
+    BY_ID, BucketKind, BucketRow, ChangeRow, EventRow, EventStateRow, HeadRow, PUBLISHED_ROOMS,
+    PublishedRow, ROOM_ALIASES, ROOM_BUCKETS, ROOM_EVENT_STATES, ROOM_EVENTS, ROOM_HEADS,
+    ROOM_RECEIPTS, ROOM_RELATIONS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_NODES,
+    ROOM_STATE_VERSIONS, ROOM_TOPOLOGY, ReceiptRow, RelationRow, RoomAliasRow, StateNodeRow,
+    StateRow, TopologyRow, USER_ROOMS, UserRoomRow, device_change_rows, lowest_position_of,
 };
 
 /// Adds the rows of one entry.
 pub fn room_rows(entry: &RoomEntry, position: Position, rows: &mut Rows) {
     let room_id = entry.room_id.as_str();
     match &entry.kind {
-        Some(Kind::Event(event)) => event_rows(room_id, event, position, rows),
+        Some(Kind::Event(event)) => placed::event_rows(room_id, event, position, rows),
+        Some(Kind::Backfilled(event)) => placed::backfilled_rows(room_id, event, position, rows),
         Some(Kind::Receipt(receipt)) => receipt_row(room_id, receipt, position, rows),
         Some(Kind::Published(published)) => published_row(room_id, *published, position, rows),
         Some(Kind::Alias(alias)) => alias_row(room_id, alias, position, rows),
         Some(Kind::MemberDevicesChanged(changed)) => device_change_rows(changed, position, rows),
+        Some(Kind::StateResolved(resolved)) => resolved_rows(room_id, resolved, position, rows),
+        Some(Kind::StateInstalling(event)) => {
+            installed::installing_rows(room_id, event, position, rows);
+        }
+        Some(Kind::StateInstalled(state)) => {
+            installed::installed_rows(room_id, state, position, rows);
+        }
+        Some(Kind::StateSwept(swept)) => installed::swept_rows(room_id, swept, rows),
+        Some(Kind::OutOfBandMembership(member)) => {
+            installed::out_of_band_rows(room_id, member, position, rows);
+        }
         // Written by a newer version: its rows are that version's to write.
         None => {}
-    }
-}
-
-fn event_rows(room_id: &str, event: &Event, position: Position, rows: &mut Rows) {
-    let known = EventIdRow {
-        room_id: room_id.to_owned(),
-        bucket: event.bucket,
-        position,
-        status: event.status,
-    };
-    rows.put(&EVENTS, EventIdRow::key(&event.event_id), known.values());
-    if event.status() != EventStatus::Accepted {
-        return;
-    }
-    timeline_rows(room_id, event, position, rows);
-    if let Some(state) = &event.state {
-        state_rows(room_id, event, state, position, rows);
-    }
-    if let Some(relation) = &event.relation {
-        relation_row(room_id, event, relation, position, rows);
-    }
-    if let Some(redacted) = &event.redacted {
-        redacted_row(room_id, redacted, rows);
-    }
-    if let Some(transaction) = &event.transaction {
-        let key = TransactionKey::of(transaction).key(room_id);
-        let values = vec![event.event_id.as_str().into()];
-        rows.put_until(&ROOM_TRANSACTIONS, key, values, transaction.expires_at_ms);
     }
 }
 
@@ -94,7 +82,8 @@ fn timeline_rows(room_id: &str, event: &Event, position: Position, rows: &mut Ro
         );
     }
     if event.opens_bucket {
-        bucket_row(room_id, BucketKind::Arrival, event.bucket, position, rows);
+        let first = lowest_position_of(event.bucket).unwrap_or(position);
+        bucket_row(room_id, BucketKind::Arrival, event.bucket, first, rows);
     }
     if event.opens_depth_bucket {
         bucket_row(
@@ -119,9 +108,38 @@ fn bucket_row(room_id: &str, kind: BucketKind, bucket: i64, first: Position, row
     );
 }
 
+/// The event that holds a key of the current state.
+#[derive(Clone, Copy)]
+struct Value<'a> {
+    /// Empty: none does.
+    event_id: &'a str,
+    /// The arrival bucket in which it stands at the same position; or [`BY_ID`].
+    body_bucket: i64,
+    /// The arrival bucket under which the change is listed.
+    listed_in: i64,
+}
+
+impl<'a> Value<'a> {
+    fn of_event(event: &'a Event) -> Self {
+        Self {
+            event_id: &event.event_id,
+            body_bucket: event.bucket,
+            listed_in: event.bucket,
+        }
+    }
+
+    fn of_resolved(resolved: &'a StateResolved) -> Self {
+        Self {
+            event_id: &resolved.event_id,
+            body_bucket: BY_ID,
+            listed_in: resolved.bucket,
+        }
+    }
+}
+
 fn state_rows(
     room_id: &str,
-    event: &Event,
+    value: Value<'_>,
     state: &StateChange,
     position: Position,
     rows: &mut Rows,
@@ -130,8 +148,8 @@ fn state_rows(
         event_type: state.event_type.clone(),
         state_key: state.state_key.clone(),
         position,
-        bucket: event.bucket,
-        event_id: event.event_id.clone(),
+        bucket: value.body_bucket,
+        event_id: value.event_id.to_owned(),
         membership: state
             .membership
             .as_ref()
@@ -148,41 +166,92 @@ fn state_rows(
         position,
         event_type: state.event_type.clone(),
         state_key: state.state_key.clone(),
-        event_id: event.event_id.clone(),
+        event_id: value.event_id.to_owned(),
         previous_event_id: present(&state.previous_event_id),
     };
     rows.put(
         &ROOM_STATE_CHANGES,
-        change.key(room_id, event.bucket),
+        change.key(room_id, value.listed_in),
         change.values(),
     );
     if let Some(member) = state.membership.as_ref().filter(|member| member.local) {
-        user_room_row(room_id, event, &state.state_key, member, position, rows);
+        let row = user_room(room_id, value, state, member, position);
+        let key = UserRoomRow::key(&state.state_key, room_id);
+        rows.put(&USER_ROOMS, key, row.values());
     }
 }
 
-fn user_room_row(
+/// A local user's membership as a change leaves it.
+fn user_room(
     room_id: &str,
-    event: &Event,
-    user_id: &str,
+    value: Value<'_>,
+    state: &StateChange,
     member: &Membership,
     position: Position,
-    rows: &mut Rows,
-) {
-    let row = UserRoomRow {
+) -> UserRoomRow {
+    // A membership that resolution took away is a leave; the event that held it is named.
+    let event_id = present(value.event_id).unwrap_or_else(|| state.previous_event_id.clone());
+    UserRoomRow {
         room_id: room_id.to_owned(),
         membership: member.membership.clone(),
         position,
-        bucket: event.bucket,
-        event_id: event.event_id.clone(),
+        bucket: value.body_bucket,
+        event_id,
         stripped_state: present(&member.stripped_state),
         previous: present(&member.previous),
+    }
+}
+
+/// The local user whose membership an entry changes, and the row that it writes.
+pub(crate) fn local_membership(
+    entry: &RoomEntry,
+    position: Position,
+) -> Option<(&str, UserRoomRow)> {
+    let (value, state) = match entry.kind.as_ref()? {
+        Kind::Event(event) => (Value::of_event(event), event.state.as_ref()?),
+        Kind::StateResolved(resolved) => (Value::of_resolved(resolved), resolved.change.as_ref()?),
+        _ => return None,
+    };
+    let member = state.membership.as_ref().filter(|member| member.local)?;
+    let row = user_room(&entry.room_id, value, state, member, position);
+    Some((state.state_key.as_str(), row))
+}
+
+fn resolved_rows(room_id: &str, resolved: &StateResolved, position: Position, rows: &mut Rows) {
+    if let Some(change) = &resolved.change {
+        let value = Value::of_resolved(resolved);
+        state_rows(room_id, value, change, position, rows);
+    }
+    if let Some(head) = &resolved.head {
+        rows.put(
+            &ROOM_HEADS,
+            HeadRow::key(room_id),
+            HeadRow::values(position, head),
+        );
+    }
+}
+
+fn event_state_rows(room_id: &str, event_id: &str, state: &EventState, rows: &mut Rows) {
+    let introduces = state.introduces.as_ref();
+    let row = EventStateRow {
+        base: Position::from_packed(state.base_position),
+        node: present(&state.node),
+        parent: introduces.and_then(|node| present(&node.parent)),
+        replaced: present(&state.replaced),
     };
     rows.put(
-        &USER_ROOMS,
-        UserRoomRow::key(user_id, room_id),
+        &ROOM_EVENT_STATES,
+        EventStateRow::key(event_id),
         row.values(),
     );
+    for value in introduces.iter().flat_map(|node| &node.values) {
+        let row = StateNodeRow {
+            event_type: value.event_type.clone(),
+            state_key: value.state_key.clone(),
+            event_id: present(&value.event_id),
+        };
+        rows.put(&ROOM_STATE_NODES, row.key(room_id, event_id), row.values());
+    }
 }
 
 fn relation_row(

@@ -7,7 +7,7 @@ use hanse_event::{Pdu, client};
 use crate::hot::Hot;
 
 /// The state that the specification wants in stripped state.
-const SHOWN: [&str; 7] = [
+pub(crate) const SHOWN: [&str; 7] = [
     "m.room.create",
     "m.room.join_rules",
     "m.room.name",

@@ -1,8 +1,10 @@
 //! What one user may see of a room's timeline: history visibility over ranges of positions.
 
+use std::collections::BTreeMap;
+
 use hanse_event::{
     Pdu,
-    visibility::{AtEvent, visibility_of},
+    visibility::{AtEvent, is_dummy, visibility_of},
 };
 use hanse_log::Position;
 use hanse_store::StoreError;
@@ -11,15 +13,17 @@ use ruma::{
     events::room::{history_visibility::HistoryVisibility, member::MembershipState},
 };
 
-use super::{RoomReader, TimelineEvent};
+use super::{RoomReader, StateAt, TimelineEvent, older::Then};
 
 /// The reader's memberships and the room's visibilities, each with the position from which it
 /// holds; a few rows, read once for any number of events.
 #[derive(Clone, Debug)]
 pub struct Lens {
-    reader: OwnedUserId,
+    pub(super) reader: OwnedUserId,
     memberships: Vec<(Position, MembershipState)>,
     visibilities: Vec<(Position, HistoryVisibility)>,
+    /// What held before backfilled events, as far as it was looked up.
+    pub(super) then: BTreeMap<Position, Then>,
 }
 
 impl RoomReader {
@@ -33,23 +37,31 @@ impl RoomReader {
         let own = self
             .state_versions(room_id, "m.room.member", reader.as_str(), at)
             .await?;
+        let membership = |state: Option<StateAt>| match state {
+            Some(state) => state.membership.map(Into::into),
+            None => Some(MembershipState::Leave),
+        };
         let memberships = own
             .into_iter()
-            .filter_map(|state| Some((state.position, state.membership?.into())))
+            .filter_map(|(position, state)| Some((position, membership(state)?)))
             .collect();
         let mut visibilities = Vec::new();
-        for state in self
+        for (position, state) in self
             .state_versions(room_id, "m.room.history_visibility", "", at)
             .await?
         {
-            let event = self.state_body(room_id, &state).await?;
+            let event = match state {
+                Some(state) => self.state_body(room_id, &state).await?,
+                None => None,
+            };
             let visibility = visibility_of(event.as_ref().map(|event| &event.pdu));
-            visibilities.push((state.position, visibility));
+            visibilities.push((position, visibility));
         }
         Ok(Lens {
             reader: reader.to_owned(),
             memberships,
             visibilities,
+            then: BTreeMap::new(),
         })
     }
 }
@@ -98,19 +110,37 @@ impl Lens {
 
     /// The same, for an event at a position.
     pub fn sees_at(&self, pdu: &Pdu, position: Position) -> bool {
+        if is_dummy(pdu) {
+            return false;
+        }
         // What happened to oneself is never hidden: an invitation that was refused, say.
         if pdu.type_name() == "m.room.member" && pdu.state_key() == Some(self.reader.as_str()) {
             return true;
         }
-        let visibility = before(&self.visibilities, position)
-            .cloned()
-            .unwrap_or(HistoryVisibility::Shared);
+        let Some(Then {
+            visibility,
+            membership,
+        }) = self.then(position)
+        else {
+            return false;
+        };
         let joined_later = self
             .memberships
             .iter()
             .any(|(at, membership)| *at >= position && *membership == MembershipState::Join);
-        let membership = self.membership_before(position);
         AtEvent::new(pdu, &self.reader, visibility, membership, joined_later).may_see()
+    }
+
+    /// What held just before a position; of a backfilled event, only if it was looked up.
+    fn then(&self, position: Position) -> Option<Then> {
+        if position < Position::START {
+            return self.then.get(&position).cloned();
+        }
+        let visibility = before(&self.visibilities, position).cloned();
+        Some(Then {
+            visibility: visibility.unwrap_or(HistoryVisibility::Shared),
+            membership: self.membership_before(position),
+        })
     }
 }
 

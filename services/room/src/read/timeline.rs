@@ -82,7 +82,7 @@ impl RoomReader {
     }
 
     /// The buckets that may hold events of `(after, up_to]`, newest first.
-    async fn arrival_buckets_back(
+    pub(crate) async fn arrival_buckets_back(
         &self,
         room_id: &RoomId,
         after: Position,

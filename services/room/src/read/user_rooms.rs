@@ -1,11 +1,15 @@
 //! The rooms of a user.
 
 use hanse_log::Position;
+use hanse_proto::room::RoomEntry;
 use hanse_store::{Range, StoreError};
 use ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId, events::room::member::MembershipState};
 
 use super::{RoomReader, TimelineEvent};
-use crate::tables::{USER_ROOMS, UserRoomRow, corrupt};
+use crate::{
+    rows::local_membership,
+    tables::{BY_ID, USER_ROOMS, UserRoomRow, corrupt},
+};
 
 /// A local user's membership in a room, as it is now.
 #[derive(Clone, Debug)]
@@ -26,14 +30,22 @@ pub struct UserRoom {
 }
 
 impl UserRoom {
-    /// From a membership entry as it was applied: `(membership, previous)`, and the event's id,
-    /// bucket and position. `None` if the id is none.
-    pub fn of_entry(
+    /// The local user whose membership an entry changes, as it was applied at a position, and the
+    /// membership from there on. `None`: it changes none, or its ids are none.
+    pub fn of_entry(entry: &RoomEntry, position: Position) -> Option<(&str, Self)> {
+        let (user_id, row) = local_membership(entry, position)?;
+        Some((user_id, Self::of(row).ok()?))
+    }
+
+    /// From a membership whose event stands in no timeline: `(membership, previous)`, and the event's
+    /// id and position. `None` if the id is none.
+    pub fn of_entry_by_id(
         room_id: OwnedRoomId,
-        (membership, previous): (MembershipState, Option<MembershipState>),
-        (event_id, bucket, position): (&str, i64, Position),
+        memberships: (MembershipState, Option<MembershipState>),
+        (event_id, position): (&str, Position),
         stripped_state: Option<String>,
     ) -> Option<Self> {
+        let (membership, previous) = memberships;
         let event_id = OwnedEventId::try_from(event_id).ok()?;
         Some(Self {
             room_id,
@@ -42,8 +54,13 @@ impl UserRoom {
             position,
             event_id,
             stripped_state,
-            bucket,
+            bucket: BY_ID,
         })
+    }
+
+    /// Whether the membership came out of band, so that its event is in no timeline.
+    pub fn is_out_of_band(&self) -> bool {
+        self.bucket == BY_ID
     }
 
     fn of(row: UserRoomRow) -> Result<Self, StoreError> {
@@ -88,7 +105,7 @@ impl RoomReader {
         &self,
         room: &UserRoom,
     ) -> Result<Option<TimelineEvent>, StoreError> {
-        self.event_at(&room.room_id, room.bucket, room.position)
+        self.body(&room.room_id, room.bucket, room.position, &room.event_id)
             .await
     }
 }

@@ -1,9 +1,11 @@
 //! `room_buckets`: which buckets a room's timeline has, in either order. Buckets are listed, never
 //! computed: depth is the peer's word.
 
+use hanse_log::Position;
 use hanse_store::{Column, Key, Kind, Row, StoreError, Table, Value};
 
-use super::Columns;
+use super::{BY_ID, Columns};
+use crate::EVENTS_PER_BUCKET;
 
 /// Partition `(room_id, kind)`, clustering `bucket`.
 pub(crate) static ROOM_BUCKETS: Table = Table {
@@ -50,5 +52,38 @@ impl BucketRow {
             bucket: Columns::of(&ROOM_BUCKETS, &row.clustering).bigint()?,
             first_position: Columns::of(&ROOM_BUCKETS, &row.values).bigint()?,
         })
+    }
+}
+
+/// The arrival bucket of a backfilled event: those of negative positions are numbered downwards, the
+/// first one below [`BY_ID`].
+pub(crate) fn bucket_of_backfilled(position: Position) -> i64 {
+    BY_ID - 1 - (-position.packed() - 1) / EVENTS_PER_BUCKET
+}
+
+/// The lowest position that belongs to an arrival bucket, if it is one of backfilled events: these
+/// do not come in the order of their positions.
+pub(crate) fn lowest_position_of(bucket: i64) -> Option<Position> {
+    let buckets = BY_ID - bucket;
+    (buckets > 0).then(|| Position::from_packed(-buckets * EVENTS_PER_BUCKET))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red if a bucket says that it begins after one of its events: whoever reads backwards stops.
+    #[test]
+    fn buckets_of_backfilled_events_hold_their_positions() {
+        for packed in [-1, -511, -512, -513, -1_024, -1_025] {
+            let position = Position::from_packed(packed);
+            let bucket = bucket_of_backfilled(position);
+            let lowest = lowest_position_of(bucket).unwrap();
+            assert!(lowest <= position && lowest.packed() > packed - EVENTS_PER_BUCKET);
+            assert_eq!(bucket_of_backfilled(lowest), bucket);
+            assert!(bucket < BY_ID);
+        }
+        assert_eq!(lowest_position_of(BY_ID), None);
+        assert_eq!(lowest_position_of(0), None);
     }
 }

@@ -3,7 +3,7 @@
 use hanse_log::Position;
 use hanse_store::{Column, Key, Kind, Row, StoreError, Table, Value};
 
-use super::Columns;
+use super::{BY_ID, Columns};
 
 /// Partition `event_id`. The row belongs to the event's room's slot.
 pub(crate) static EVENTS: Table = Table {
@@ -18,6 +18,8 @@ pub(crate) static EVENTS: Table = Table {
         Column::bigint("position"),
         // `hanse_proto::room::EventStatus`.
         Column::bigint("status"),
+        // Where it arrived, if that is not `position`: outliers that found their place, backfill.
+        Column::bigint("arrived"),
     ],
 };
 
@@ -28,9 +30,15 @@ pub(crate) struct EventIdRow {
     pub(crate) bucket: i64,
     pub(crate) position: Position,
     pub(crate) status: i32,
+    pub(crate) arrived: Option<Position>,
 }
 
 impl EventIdRow {
+    /// Whether the event was backfilled: then it has a place, though perhaps no state.
+    pub(crate) fn is_backfilled(&self) -> bool {
+        self.bucket < BY_ID
+    }
+
     pub(crate) fn key(event_id: &str) -> Key {
         Key::partition(vec![event_id.into()])
     }
@@ -41,6 +49,7 @@ impl EventIdRow {
             self.bucket.into(),
             self.position.packed().into(),
             i64::from(self.status).into(),
+            self.arrived.map(Position::packed).into(),
         ]
     }
 
@@ -51,6 +60,7 @@ impl EventIdRow {
             bucket: columns.bigint()?,
             position: Position::from_packed(columns.bigint()?),
             status: columns.bigint()? as i32,
+            arrived: columns.bigint_or_null()?.map(Position::from_packed),
         })
     }
 }

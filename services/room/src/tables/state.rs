@@ -41,8 +41,9 @@ pub(crate) static ROOM_STATE_VERSIONS: Table = Table {
     ],
 };
 
-/// Partition `(room_id, bucket)`, clustering `position`: what changed, in order. The event stands
-/// in `room_events` under the same key.
+/// Partition `(room_id, bucket)`, clustering `position`: what changed, in order. Most events stand in
+/// `room_events` under the same key; where state resolution gave the key another value, that event
+/// stands elsewhere, or there is none (empty).
 pub(crate) static ROOM_STATE_CHANGES: Table = Table {
     name: "room_state_changes",
     kind: Kind::Stamped,
@@ -68,7 +69,12 @@ pub(crate) fn shard_of(event_type: &str, state_key: &str) -> i64 {
     1 + (xxhash_rust::xxh3::xxh3_64(state_key.as_bytes()) % MEMBER_SHARDS as u64) as i64
 }
 
-/// A row of [`ROOM_STATE`] or [`ROOM_STATE_VERSIONS`].
+/// In the place of a bucket: the event does not stand where the value took effect, and is looked up
+/// by its id. So it is with values that state resolution brought back.
+pub(crate) const BY_ID: i64 = -1;
+
+/// A row of [`ROOM_STATE`] or [`ROOM_STATE_VERSIONS`]. One whose `event_id` is empty says that the
+/// key has no value from its position on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StateRow {
     pub(crate) event_type: String,

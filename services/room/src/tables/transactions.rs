@@ -2,6 +2,7 @@
 
 use hanse_proto::room::Transaction;
 use hanse_store::{Column, Key, Kind, Row, StoreError, Table};
+use serde::{Deserialize, Serialize};
 
 use super::Columns;
 
@@ -22,7 +23,7 @@ pub(crate) static ROOM_TRANSACTIONS: Table = Table {
 /// A key of [`ROOM_TRANSACTIONS`] within a room: the client's idempotency scope ([spec]).
 ///
 /// [spec]: https://spec.matrix.org/v1.16/client-server-api/#transaction-identifiers
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TransactionKey {
     /// Who.
     pub user_id: String,

@@ -3,14 +3,20 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
     reason = "what the tests share is test code, too"
 )]
 
 mod create;
+mod elsewhere;
 mod faults;
 mod history;
+mod install;
 mod membership;
+mod out_of_band;
+mod placing;
 mod redaction;
+mod remote_room;
 mod sending;
 mod state;
 mod visibility;

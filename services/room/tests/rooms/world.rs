@@ -3,12 +3,13 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use hanse_cluster::Router;
 use hanse_event::{Draft, ServerKey, content_of};
 use hanse_log::{Applier, LogParts, Position, Rows, SlotLogs, SlotMap};
 use hanse_proto::log::{Entry, entry::Kind};
@@ -18,8 +19,8 @@ use hanse_room::{
 };
 use hanse_runtime::{SystemClock, SystemRandom, Tasks};
 use hanse_store::{
-    ConditionalBatch, Consistency, Durability, Key, Mutation, Outcome, Page, Row, Scan, Store,
-    StoreError, Table,
+    ConditionalBatch, Consistency, Direction, Durability, Key, Kind as TableKind, Mutation,
+    Outcome, Page, Range, Row, Scan, Store, StoreError, Table, Value as Column,
 };
 use hanse_store_embedded::{EmbeddedStore, Options};
 use ruma::{
@@ -42,6 +43,11 @@ pub(crate) struct Probe {
     refusals: AtomicUsize,
     /// Held by a test to keep appends waiting.
     pub(crate) gate: tokio::sync::Mutex<()>,
+    /// Appends until the store does nothing more; negative: it lives on.
+    left: AtomicI64,
+    /// Whether half of what the last append caused is still written.
+    half: AtomicBool,
+    dead: tokio::sync::Notify,
 }
 
 #[async_trait]
@@ -71,6 +77,17 @@ impl Store for Probe {
         mutations: Vec<Mutation>,
         durability: Durability,
     ) -> Result<(), StoreError> {
+        let is_archive = mutations
+            .iter()
+            .any(|one| one.table().kind == TableKind::Stamped);
+        if is_archive && self.left.load(Ordering::SeqCst) == 0 {
+            if self.half.load(Ordering::SeqCst) {
+                let half = mutations.len() / 2;
+                let written = mutations.into_iter().take(half).collect();
+                self.store.apply(written, durability).await?;
+            }
+            return self.die().await;
+        }
         self.store.apply(mutations, durability).await
     }
 
@@ -83,6 +100,7 @@ impl Store for Probe {
             if self.refusals.fetch_update(set, get, left).is_ok() {
                 return Err(StoreError::Full);
             }
+            self.count_down().await;
         }
         self.store.conditional(batch).await
     }
@@ -93,6 +111,31 @@ impl Store for Probe {
 }
 
 impl Probe {
+    /// The store takes so many appends of the log, and what they cause but for the last, whose rows
+    /// are written by half at most.
+    pub(crate) fn die_at_append(&self, appends: i64, half_applied: bool) {
+        self.half.store(half_applied, Ordering::SeqCst);
+        self.left.store(appends, Ordering::SeqCst);
+    }
+
+    /// Returns when the store does nothing more.
+    pub(crate) async fn dead(&self) {
+        self.dead.notified().await;
+    }
+
+    async fn count_down(&self) {
+        match self.left.load(Ordering::SeqCst) {
+            0 => self.die().await,
+            left if left > 0 => self.left.store(left - 1, Ordering::SeqCst),
+            _ => {}
+        }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.dead.notify_one();
+        std::future::pending().await
+    }
+
     pub(crate) fn refuse_appends(&self, count: usize) {
         self.refusals.store(count, Ordering::Relaxed);
     }
@@ -142,6 +185,9 @@ impl World {
             reads: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
             gate: tokio::sync::Mutex::new(()),
+            left: AtomicI64::new(-1),
+            half: AtomicBool::new(false),
+            dead: tokio::sync::Notify::new(),
         });
         let (tasks, clock, random) = (Tasks::new(), SystemClock::shared(), SystemRandom::shared());
         let logs = SlotLogs::open(LogParts {
@@ -165,6 +211,7 @@ impl World {
             server_name: server_name!("hanse.test").to_owned(),
             key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
             rooms_held_max,
+            router: Router::alone(),
         });
         Self {
             rooms,
@@ -186,6 +233,29 @@ impl World {
         let directory = Arc::clone(&self.directory);
         self.close().await;
         Self::open(directory, 100).await
+    }
+
+    /// Cuts every task where it stands, and starts anew on the same store.
+    pub(crate) async fn crash(self) -> Self {
+        let directory = Arc::clone(&self.directory);
+        self.tasks.hard().cancel();
+        self.tasks.finish().await;
+        drop(self);
+        Self::open(directory, 100).await
+    }
+
+    /// Rows of a partition.
+    pub(crate) async fn rows(&self, table: &str, partition: Vec<Column>) -> usize {
+        let tables = hanse_room::tables();
+        let table = tables.into_iter().find(|one| one.name == table).unwrap();
+        let page = self.probe.store.scan(Scan {
+            table,
+            partition,
+            range: Range::all(),
+            direction: Direction::Forward,
+            limit: Scan::LIMIT_MAX,
+        });
+        page.await.unwrap().rows.len()
     }
 
     pub(crate) fn reader(&self) -> &RoomReader {

@@ -1,0 +1,288 @@
+//! Writing a state, a bounded piece at a time: each event in its turn, judged by its own auth events.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use hanse_event::{Judged, Pdu, check_by_auth_events};
+use hanse_log::{Position, Ticket};
+use hanse_proto::{
+    log::Entry,
+    room::{EventStatus, Membership, StateChange, StateInstalling, room_entry},
+};
+use prost::Message;
+use ruma::{
+    EventId, OwnedEventId, OwnedUserId,
+    events::{TimelineEventType, room::member::MembershipState},
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::{
+    InstalledCounts,
+    job::Scope,
+    order::{Turn, Turns},
+    version_of,
+};
+use crate::{
+    RoomError,
+    entry::is_local,
+    rooms::Inner,
+    tables::{StagedRow, part_of, shelf_of},
+};
+
+/// Events that are read at once.
+const READ_MAX: usize = 64;
+/// Bytes of a piece's entries, before its last one is added: an event has at most 64 KiB, so that
+/// every piece fits into a batch.
+const PIECE_BYTES_MAX: usize = 48 * 1024;
+/// Pieces that are submitted and not applied yet: one in flight, one waiting. Whoever sends into another
+/// room of the slot waits for these at most.
+const UNDER_WAY_MAX: usize = 2;
+/// Judged events that are remembered before the pieces are waited for: they may not be in the archives.
+const RECENT_MAX: usize = 512;
+/// Memberships of our users that may come with a state.
+const LOCALS_MAX: usize = 200;
+
+/// A state that is being written.
+pub(super) struct Writing {
+    turns: VecDeque<Turn>,
+    /// Events that were read and have not been written.
+    read: VecDeque<(bool, Pdu)>,
+    under_way: VecDeque<Ticket>,
+    recent: HashMap<OwnedEventId, Judged>,
+    /// Keys of the state, hashed: each has one value.
+    keys: HashSet<u128>,
+    first: Option<Position>,
+    written: i64,
+    pub(super) counts: InstalledCounts,
+    pub(super) joined: i64,
+    pub(super) invited: i64,
+    /// Our users who have a membership, but for the one who joins.
+    pub(super) locals: Vec<Pdu>,
+}
+
+impl Writing {
+    pub(super) fn new(turns: Turns) -> Self {
+        Self {
+            turns: turns.turns.into(),
+            read: VecDeque::new(),
+            under_way: VecDeque::new(),
+            recent: HashMap::new(),
+            keys: HashSet::new(),
+            first: None,
+            written: 0,
+            counts: InstalledCounts {
+                left_out: turns.left_out,
+                ..InstalledCounts::default()
+            },
+            joined: 0,
+            invited: 0,
+            locals: Vec::new(),
+        }
+    }
+
+    /// Whether everything is written and applied.
+    pub(super) fn is_done(&self) -> bool {
+        self.turns.is_empty() && self.read.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Where the first event stands.
+    pub(super) fn first_position(&self) -> Position {
+        self.first.unwrap_or(Position::END)
+    }
+
+    /// Writes the next piece, or waits for one.
+    pub(super) async fn next_piece(
+        &mut self,
+        inner: &Inner,
+        scope: &Scope,
+    ) -> Result<(), RoomError> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        while bytes < PIECE_BYTES_MAX {
+            if self.read.is_empty() {
+                self.read_on(inner, scope).await?;
+            }
+            let Some((in_state, pdu)) = self.read.pop_front() else {
+                break;
+            };
+            let entry = self.take(inner, scope, in_state, pdu).await?;
+            bytes += entry.encoded_len();
+            entries.push(entry);
+        }
+        if entries.is_empty() {
+            return self.settle().await;
+        }
+        while self.under_way.len() >= UNDER_WAY_MAX {
+            self.wait_for_one().await?;
+        }
+        self.under_way.push_back(scope.submit(inner, entries)?);
+        if self.recent.len() > RECENT_MAX {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything that was written is applied.
+    pub(super) async fn settle(&mut self) -> Result<(), RoomError> {
+        while !self.under_way.is_empty() {
+            self.wait_for_one().await?;
+        }
+        self.recent.clear();
+        Ok(())
+    }
+
+    async fn wait_for_one(&mut self) -> Result<(), RoomError> {
+        if let Some(ticket) = self.under_way.pop_front() {
+            let position = ticket.applied().await?;
+            self.first.get_or_insert(position);
+        }
+        Ok(())
+    }
+
+    /// Reads the next staged events: those that stand together at once.
+    async fn read_on(&mut self, inner: &Inner, scope: &Scope) -> Result<(), RoomError> {
+        let stretch = stretch(&self.turns);
+        let (Some(first), Some(last)) = (self.turns.front(), self.turns.get(stretch.max(1) - 1))
+        else {
+            return Ok(());
+        };
+        let (first, last) = (first.number, last.number);
+        let rows = inner.staged_range(&scope.staged, first, last).await?;
+        let mut rows: HashMap<u32, StagedRow> =
+            rows.into_iter().map(|row| (row.number, row)).collect();
+        for turn in self.turns.drain(..stretch) {
+            let row = rows.remove(&turn.number);
+            let row = row.ok_or_else(|| RoomError::bad_content("what was staged is gone"))?;
+            let event_id = OwnedEventId::try_from(row.event_id).map_err(RoomError::bad_content)?;
+            let pdu = Pdu::from_stored(event_id, row.json).map_err(RoomError::bad_content)?;
+            self.read.push_back((turn.in_state, pdu));
+        }
+        Ok(())
+    }
+
+    /// Judges an event, and writes its entry.
+    async fn take(
+        &mut self,
+        inner: &Inner,
+        scope: &Scope,
+        in_state: bool,
+        pdu: Pdu,
+    ) -> Result<Entry, RoomError> {
+        let judged = self.judge(inner, scope, &pdu).await?;
+        let (status, reason) = match &judged {
+            Ok(()) => (EventStatus::Outlier, String::new()),
+            Err(reason) => (EventStatus::Rejected, reason.clone()),
+        };
+        let state = match (&judged, in_state) {
+            (Ok(()), true) => self.value(inner, scope, &pdu)?,
+            _ => None,
+        };
+        match (&judged, &state) {
+            (Err(_), _) => self.counts.rejected += 1,
+            (Ok(()), Some(_)) => self.counts.state += 1,
+            (Ok(()), None) => self.counts.behind += 1,
+        }
+        let event = StateInstalling {
+            event_id: pdu.event_id().to_string(),
+            json: pdu.json().to_owned(),
+            status: status.into(),
+            reason,
+            shelf: shelf_of(self.written),
+            state,
+            depth: pdu.depth() as i64,
+        };
+        self.written += 1;
+        let judged = match judged {
+            Ok(()) => Judged::Usable(pdu.clone()),
+            Err(_) => Judged::Rejected(pdu.clone()),
+        };
+        self.recent.insert(pdu.event_id().to_owned(), judged);
+        Ok(scope.entry(inner, room_entry::Kind::StateInstalling(event)))
+    }
+
+    /// `Err`: the rule that refuses it, for people.
+    async fn judge(
+        &self,
+        inner: &Inner,
+        scope: &Scope,
+        pdu: &Pdu,
+    ) -> Result<Result<(), String>, RoomError> {
+        if *pdu.event_type() == TimelineEventType::RoomCreate
+            && version_of(pdu)? != scope.staged.version
+        {
+            return Err(RoomError::bad_content("a room of another version"));
+        }
+        let mut auth_events = HashMap::new();
+        for id in scope.auth_events(pdu) {
+            let judged = match self.recent.get(&id) {
+                Some(judged) => Some(judged.clone()),
+                None => scope.graph(inner).judged(&id).await?,
+            };
+            auth_events.extend(judged.map(|judged| (id, judged)));
+        }
+        let fetch = |id: &EventId| auth_events.get(id).cloned();
+        Ok(check_by_auth_events(pdu, scope.rules, fetch).map_err(|rejected| rejected.reason))
+    }
+
+    /// The value of the state that an event is.
+    fn value(
+        &mut self,
+        inner: &Inner,
+        scope: &Scope,
+        pdu: &Pdu,
+    ) -> Result<Option<StateChange>, RoomError> {
+        let Some(state_key) = pdu.state_key() else {
+            return Ok(None);
+        };
+        let key = format!("{}\0{state_key}", pdu.type_name());
+        if !self.keys.insert(xxh3_128(key.as_bytes())) {
+            let reason = format!("two values of {} {state_key:?}", pdu.type_name());
+            return Err(RoomError::bad_content(reason));
+        }
+        Ok(Some(StateChange {
+            event_type: pdu.type_name().to_owned(),
+            state_key: state_key.to_owned(),
+            previous_event_id: String::new(),
+            membership: self.membership(inner, scope, pdu, state_key)?,
+        }))
+    }
+
+    /// Counts a member, and remembers our own.
+    fn membership(
+        &mut self,
+        inner: &Inner,
+        scope: &Scope,
+        pdu: &Pdu,
+        state_key: &str,
+    ) -> Result<Option<Membership>, RoomError> {
+        let user = OwnedUserId::try_from(state_key).ok();
+        let (Some(membership), Some(user)) = (pdu.membership(), user) else {
+            return Ok(None);
+        };
+        self.joined += i64::from(membership == MembershipState::Join);
+        self.invited += i64::from(membership == MembershipState::Invite);
+        let local = is_local(&user, &inner.server_name);
+        if local && user != scope.join.sender() {
+            if self.locals.len() == LOCALS_MAX {
+                let reason = format!("more than {LOCALS_MAX} users of ours in the state");
+                return Err(RoomError::TooLarge { reason });
+            }
+            self.locals.push(pdu.clone());
+        }
+        Ok(Some(Membership {
+            membership: membership.to_string(),
+            previous: String::new(),
+            local,
+            stripped_state: String::new(),
+        }))
+    }
+}
+
+/// How many of the next turns stand one after the other in one partition.
+fn stretch(turns: &VecDeque<Turn>) -> usize {
+    let follows = |(turn, next): &(&Turn, &Turn)| {
+        next.number == turn.number + 1 && part_of(next.number) == part_of(turn.number)
+    };
+    let next = turns.iter().skip(1);
+    let following = turns.iter().zip(next).take(READ_MAX - 1);
+    following.take_while(follows).count() + usize::from(!turns.is_empty())
+}
