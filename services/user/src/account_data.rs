@@ -5,12 +5,17 @@
 use hanse_log::Position;
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::{Range, StoreError};
-use ruma::{OwnedRoomId, RoomId, UserId, events::push_rules::PushRulesEventContent, push::Ruleset};
+use ruma::{
+    OwnedRoomId, OwnedUserId, RoomId, UserId, events::push_rules::PushRulesEventContent,
+    push::Ruleset,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 use crate::{
     AccountError, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::{
         account_data::{self, ACCOUNT_DATA, AccountDataRow},
         account_data_feed::AccountDataFeedRow,
@@ -52,7 +57,7 @@ pub struct PushRules {
 }
 
 /// Why account data was not set.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum PutAccountDataError {
     /// The content is not a JSON object (`M_BAD_JSON`).
     #[error("account data is a JSON object")]
@@ -78,6 +83,19 @@ pub enum PutAccountDataError {
 }
 
 from_unavailable!(PutAccountDataError);
+refusals!(PutAccountDataError);
+
+/// Sets account data; gives its position, packed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PutAccountData {
+    user_id: OwnedUserId,
+    /// Empty: of the whole account.
+    room_id: String,
+    data_type: String,
+    content: Box<RawValue>,
+}
+command!(PutAccountData, "user.put_account_data", of user_id,
+    Users::put_account_data_here => i64, PutAccountDataError);
 
 impl From<AccountError> for PutAccountDataError {
     fn from(error: AccountError) -> Self {
@@ -115,20 +133,39 @@ impl Users {
         content: &RawValue,
     ) -> Result<Position, PutAccountDataError> {
         check(data_type, content)?;
+        let put = PutAccountData {
+            user_id: user_id.to_owned(),
+            room_id: room_of(room_id).to_owned(),
+            data_type: data_type.to_owned(),
+            content: content.to_owned(),
+        };
+        Ok(Position::from_packed(self.routed(put).await?))
+    }
+
+    async fn put_account_data_here(
+        &self,
+        put: &PutAccountData,
+    ) -> Result<i64, PutAccountDataError> {
+        let PutAccountData {
+            user_id,
+            room_id,
+            data_type,
+            content,
+        } = put;
         let turn = self.user_turn(user_id).await?;
         self.open_account(user_id).await?;
-        let room_id = room_of(room_id);
         let before = self.account_data_row(user_id, room_id, data_type).await?;
         if before.is_none() && self.account_data_rows(user_id).await?.len() >= DATA_MAX {
             return Err(PutAccountDataError::TooMany);
         }
         let entry = proto::AccountData {
-            room_id: room_id.to_owned(),
-            data_type: data_type.to_owned(),
+            room_id: room_id.clone(),
+            data_type: data_type.clone(),
             content: content.get().to_owned(),
             previous_position: before.map_or(0, |row| row.position.packed()),
         };
-        Ok(self.commit_user(&turn, [Kind::AccountData(entry)]).await?)
+        let position = self.commit_user(&turn, [Kind::AccountData(entry)]).await?;
+        Ok(position.packed())
     }
 
     /// All account data of a user: the account's, then each room's.

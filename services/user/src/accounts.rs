@@ -1,12 +1,15 @@
 //! Accounts: what is known of them, their passwords, their end.
 
+use hanse_cluster::travelling;
 use hanse_log::Position;
 use hanse_proto::user::{self as proto, user_entry::Kind};
-use ruma::{DeviceId, OwnedUserId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     PasswordRefused, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::{
         account::{self, AccountRow},
         profile::ProfileRow,
@@ -18,7 +21,7 @@ use crate::{
 const PROFILE_FIELDS_MAX: usize = 10_000;
 
 /// An account, as far as others may know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "independent facts, each asked for alone"
@@ -39,6 +42,7 @@ pub struct Account {
     /// Whether one can log in with a password.
     pub has_password: bool,
     /// Where it last changed, in the user's slot.
+    #[serde(with = "travelling::position")]
     pub position: Position,
 }
 
@@ -94,7 +98,7 @@ pub enum VerifyError {
 }
 
 /// Why an account was not changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum AccountError {
     /// There is no such account, or no longer.
     #[error("there is no such account")]
@@ -105,7 +109,7 @@ pub enum AccountError {
 }
 
 /// Why a password was not changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ChangePasswordError {
     /// The new one is not taken (`M_WEAK_PASSWORD` or `M_INVALID_PARAM`).
     #[error(transparent)]
@@ -119,6 +123,34 @@ pub enum ChangePasswordError {
 }
 
 from_unavailable!(VerifyError, AccountError, ChangePasswordError);
+refusals!(AccountError, ChangePasswordError);
+
+/// Lets a user administer this server, or no longer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SetAdmin {
+    user_id: OwnedUserId,
+    admin: bool,
+}
+command!(SetAdmin, "user.set_admin", of user_id, Users::set_admin_here => Account, AccountError);
+
+/// Sets a password that was hashed already.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ChangePassword {
+    user_id: OwnedUserId,
+    password_hash: String,
+    log_out_others: bool,
+    keep: Option<OwnedDeviceId>,
+}
+command!(ChangePassword, "user.change_password", of user_id,
+    Users::change_password_here => (), ChangePasswordError);
+
+/// Closes an account.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CloseAccount {
+    user_id: OwnedUserId,
+    erase: bool,
+}
+command!(CloseAccount, "user.close_account", of user_id, Users::close_account_here => (), AccountError);
 
 impl From<AccountError> for ChangePasswordError {
     fn from(error: AccountError) -> Self {
@@ -149,6 +181,12 @@ impl Users {
 
     /// Lets a user administer this server, or no longer.
     pub async fn set_admin(&self, user_id: &UserId, admin: bool) -> Result<Account, AccountError> {
+        let user_id = user_id.to_owned();
+        self.routed(SetAdmin { user_id, admin }).await
+    }
+
+    async fn set_admin_here(&self, set: &SetAdmin) -> Result<Account, AccountError> {
+        let (user_id, admin) = (&set.user_id, set.admin);
         let turn = self.user_turn(user_id).await?;
         let row = self.open_account(user_id).await?;
         self.write_account(&turn, user_id, AccountRow { admin, ..row })
@@ -190,19 +228,30 @@ impl Users {
         keep: Option<&DeviceId>,
     ) -> Result<(), ChangePasswordError> {
         self.inner.hasher.check(password)?;
-        let password_hash = self.inner.hasher.hash(password.to_owned()).await?;
+        let change = ChangePassword {
+            user_id: user_id.to_owned(),
+            password_hash: self.inner.hasher.hash(password.to_owned()).await?,
+            log_out_others,
+            keep: keep.map(ToOwned::to_owned),
+        };
+        self.routed(change).await
+    }
+
+    async fn change_password_here(
+        &self,
+        change: &ChangePassword,
+    ) -> Result<(), ChangePasswordError> {
+        let user_id = &change.user_id;
         let turn = self.user_turn(user_id).await?;
         let row = self.open_account(user_id).await?;
-        self.write_account(
-            &turn,
-            user_id,
-            AccountRow {
-                password_hash,
-                ..row
-            },
-        )
-        .await?;
-        if log_out_others {
+        let password_hash = change.password_hash.clone();
+        let changed = AccountRow {
+            password_hash,
+            ..row
+        };
+        self.write_account(&turn, user_id, changed).await?;
+        if change.log_out_others {
+            let keep = change.keep.as_deref();
             self.end_sessions(&turn, user_id, |device_id| Some(device_id) != keep)
                 .await?;
         }
@@ -212,6 +261,12 @@ impl Users {
     /// Closes an account for ever: no login, no tokens, no devices; with `erase`, no profile. To be
     /// repeated after a failure; leaving rooms is the caller's.
     pub async fn deactivate(&self, user_id: &UserId, erase: bool) -> Result<(), AccountError> {
+        let user_id = user_id.to_owned();
+        self.routed(CloseAccount { user_id, erase }).await
+    }
+
+    async fn close_account_here(&self, close: &CloseAccount) -> Result<(), AccountError> {
+        let (user_id, erase) = (&close.user_id, close.erase);
         let turn = self.user_turn(user_id).await?;
         let row = self
             .account_row(user_id)

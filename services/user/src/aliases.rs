@@ -2,6 +2,7 @@
 //!
 //! [Specification](https://spec.matrix.org/v1.16/client-server-api/#room-aliases).
 
+use hanse_cluster::travelling;
 use hanse_log::Position;
 use hanse_proto::{
     log::{Entry, Relay, entry},
@@ -9,16 +10,18 @@ use hanse_proto::{
     user::{self as proto, name_entry::Kind},
 };
 use ruma::{OwnedRoomAliasId, OwnedRoomId, OwnedUserId, RoomAliasId, RoomId, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::alias::{self, AliasRow},
     turn::Turn,
 };
 
 /// An alias and where it points.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alias {
     /// The alias.
     pub alias: OwnedRoomAliasId,
@@ -27,11 +30,12 @@ pub struct Alias {
     /// Who made it: may remove it.
     pub creator: OwnedUserId,
     /// Where it was made, in the alias's slot.
+    #[serde(with = "travelling::position")]
     pub position: Position,
 }
 
 /// Why an alias was not made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum CreateAliasError {
     /// It is another server's (`M_INVALID_PARAM`).
     #[error("the alias is not of this server")]
@@ -45,7 +49,7 @@ pub enum CreateAliasError {
 }
 
 /// Why an alias was not removed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum RemoveAliasError {
     /// It is gone, or was made again since it was looked up (`M_NOT_FOUND`).
     #[error("there is no such alias")]
@@ -56,6 +60,26 @@ pub enum RemoveAliasError {
 }
 
 from_unavailable!(CreateAliasError, RemoveAliasError);
+refusals!(CreateAliasError, RemoveAliasError);
+
+/// Makes an alias, if it is free; gives its position, packed.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CreateAlias {
+    alias: OwnedRoomAliasId,
+    room_id: OwnedRoomId,
+    creator: OwnedUserId,
+}
+command!(CreateAlias, "name.create_alias", of alias,
+    Users::create_alias_here => i64, CreateAliasError);
+
+/// Removes an alias, if it still is as it was seen.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RemoveAlias {
+    alias: OwnedRoomAliasId,
+    seen: Alias,
+}
+command!(RemoveAlias, "name.remove_alias", of alias,
+    Users::remove_alias_here => (), RemoveAliasError);
 
 impl Users {
     /// Makes an alias of this server; of many that ask for one at once, one gets it.
@@ -68,6 +92,27 @@ impl Users {
         if alias.server_name() != self.inner.server_name {
             return Err(CreateAliasError::Foreign);
         }
+        let (alias, room_id, creator) = (alias.to_owned(), room_id.to_owned(), creator.to_owned());
+        let create = CreateAlias {
+            alias: alias.clone(),
+            room_id: room_id.clone(),
+            creator: creator.clone(),
+        };
+        let position = Position::from_packed(self.routed(create).await?);
+        Ok(Alias {
+            alias,
+            room_id,
+            creator,
+            position,
+        })
+    }
+
+    async fn create_alias_here(&self, create: &CreateAlias) -> Result<i64, CreateAliasError> {
+        let CreateAlias {
+            alias,
+            room_id,
+            creator,
+        } = create;
         let turn = self.name_turn(alias.as_str()).await?;
         if self.alias(alias).await?.is_some() {
             return Err(CreateAliasError::Taken);
@@ -75,12 +120,7 @@ impl Users {
         let position = self
             .write_alias(&turn, alias, room_id, creator, false)
             .await?;
-        Ok(Alias {
-            alias: alias.to_owned(),
-            room_id: room_id.to_owned(),
-            creator: creator.to_owned(),
-            position,
-        })
+        Ok(position.packed())
     }
 
     /// Where an alias points.
@@ -96,6 +136,12 @@ impl Users {
 
     /// Removes an alias as it was looked up; whoever decided that it may go looked at that one.
     pub async fn remove_alias(&self, seen: &Alias) -> Result<(), RemoveAliasError> {
+        let (alias, seen) = (seen.alias.clone(), seen.clone());
+        self.routed(RemoveAlias { alias, seen }).await
+    }
+
+    async fn remove_alias_here(&self, remove: &RemoveAlias) -> Result<(), RemoveAliasError> {
+        let seen = &remove.seen;
         let turn = self.name_turn(seen.alias.as_str()).await?;
         if self.alias(&seen.alias).await?.as_ref() != Some(seen) {
             return Err(RemoveAliasError::Unknown);

@@ -1,5 +1,7 @@
 //! The rows that entries of users and names write: from the entry and its position alone.
 
+mod backup;
+mod cross_signing;
 mod keys;
 
 use hanse_log::{Position, Rows};
@@ -111,6 +113,12 @@ impl UserRows<'_> {
             user_entry::Kind::FallbackKey(fallback) => self.fallback_key(fallback),
             user_entry::Kind::KeysRemoved(removed) => self.keys_removed(removed),
             user_entry::Kind::DeviceChanged(_) => self.device_changed(),
+            user_entry::Kind::CrossSigningKey(key) => self.cross_signing_key(key),
+            user_entry::Kind::KeySignatures(signed) => self.key_signatures(signed),
+            user_entry::Kind::DehydratedDevice(device) => self.dehydrated_device(device),
+            user_entry::Kind::BackupVersion(version) => self.backup_version(version),
+            user_entry::Kind::RoomKeys(added) => self.room_keys(added),
+            user_entry::Kind::RoomKeysRemoved(removed) => self.room_keys_removed(removed),
             user_entry::Kind::ToDeviceSent(sent) => self.messages_sent(sent),
             user_entry::Kind::ToDevice(messages) => self.messages(messages),
             user_entry::Kind::ToDeviceRemoved(removed) => self.messages_removed(removed),

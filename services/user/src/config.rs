@@ -23,6 +23,9 @@ pub struct UserConfig {
     pub claimed_key_ttl: Duration,
     /// How long a message waits for a device.
     pub to_device_ttl: Duration,
+    /// Most messages that wait for a device. A process that sends counts them now and then: see
+    /// `to_device/waiting.rs`.
+    pub to_device_waiting_max: usize,
     /// How long it is remembered what a device sent to devices.
     pub to_device_transaction_ttl: Duration,
     /// Access tokens remembered in memory.
@@ -41,6 +44,7 @@ impl Default for UserConfig {
             login_token_ttl: Duration::from_mins(2),
             claimed_key_ttl: Duration::from_hours(30 * 24),
             to_device_ttl: Duration::from_hours(365 * 24),
+            to_device_waiting_max: 20_000,
             to_device_transaction_ttl: Duration::from_hours(7 * 24),
             tokens_cached_max: 200_000,
         }

@@ -9,10 +9,12 @@ use ruma::{
     DeviceId, MilliSecondsSinceUnixEpoch, OwnedDeviceId, OwnedUserId, UInt, UserId,
     api::client::device::Device,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Session, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::device::{self, DeviceRow},
 };
 
@@ -40,7 +42,7 @@ impl LastSeen {
 }
 
 /// Why a device was not changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum DeviceError {
     /// The user has no such device (`M_NOT_FOUND`).
     #[error("there is no such device")]
@@ -54,6 +56,17 @@ pub enum DeviceError {
 }
 
 from_unavailable!(DeviceError);
+refusals!(DeviceError);
+
+/// Names a device.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RenameDevice {
+    user_id: OwnedUserId,
+    device_id: OwnedDeviceId,
+    /// Empty: it has none.
+    display_name: String,
+}
+command!(RenameDevice, "user.rename_device", of user_id, Users::rename_device_here => (), DeviceError);
 
 impl Users {
     /// Every device of a user, by id.
@@ -90,6 +103,16 @@ impl Users {
         if display_name.len() > DISPLAY_NAME_BYTES_MAX {
             return Err(DeviceError::DisplayName);
         }
+        let rename = RenameDevice {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            display_name,
+        };
+        self.routed(rename).await
+    }
+
+    async fn rename_device_here(&self, rename: &RenameDevice) -> Result<(), DeviceError> {
+        let (user_id, device_id) = (&rename.user_id, &rename.device_id);
         let turn = self.user_turn(user_id).await?;
         let row = self
             .device_row(user_id, device_id)
@@ -97,7 +120,7 @@ impl Users {
             .ok_or(DeviceError::Unknown)?;
         let device = proto::Device {
             device_id: device_id.to_string(),
-            display_name,
+            display_name: rename.display_name.clone(),
             created_at_ms: row.created_at_ms,
         };
         let mut kinds = vec![Kind::Device(device)];

@@ -4,11 +4,13 @@
 
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::{Range, StoreError};
-use ruma::{UserId, api::client::filter::FilterDefinition};
+use ruma::{OwnedUserId, UserId, api::client::filter::FilterDefinition};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     AccountError, TokenHash, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::filter::{self, FILTERS, FilterRow},
 };
 
@@ -20,7 +22,7 @@ const FILTERS_MAX: usize = 1_000;
 const ID_CHARS: usize = 20;
 
 /// Why a filter was not kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum CreateFilterError {
     /// It is too large (`M_TOO_LARGE`).
     #[error("the filter has {bytes} bytes, at most {FILTER_BYTES_MAX} are allowed")]
@@ -40,6 +42,17 @@ pub enum CreateFilterError {
 }
 
 from_unavailable!(CreateFilterError);
+refusals!(CreateFilterError);
+
+/// Keeps a filter under its id.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct CreateFilter {
+    user_id: OwnedUserId,
+    filter_id: String,
+    json: String,
+}
+command!(CreateFilter, "user.create_filter", of user_id,
+    Users::create_filter_here => (), CreateFilterError);
 
 impl From<AccountError> for CreateFilterError {
     fn from(error: AccountError) -> Self {
@@ -62,10 +75,21 @@ impl Users {
             return Err(CreateFilterError::TooLarge { bytes: json.len() });
         }
         let filter_id: String = TokenHash::of(&json).hex().chars().take(ID_CHARS).collect();
+        let create = CreateFilter {
+            user_id: user_id.to_owned(),
+            filter_id: filter_id.clone(),
+            json,
+        };
+        self.routed(create).await?;
+        Ok(filter_id)
+    }
+
+    async fn create_filter_here(&self, create: &CreateFilter) -> Result<(), CreateFilterError> {
+        let (user_id, filter_id) = (&create.user_id, &create.filter_id);
         let turn = self.user_turn(user_id).await?;
         self.open_account(user_id).await?;
-        if self.filter_row(user_id, &filter_id).await?.is_some() {
-            return Ok(filter_id);
+        if self.filter_row(user_id, filter_id).await?.is_some() {
+            return Ok(());
         }
         let partition = [user_id.as_str().into()];
         let filters: Vec<FilterRow> = self
@@ -77,10 +101,10 @@ impl Users {
         }
         let entry = proto::Filter {
             filter_id: filter_id.clone(),
-            json,
+            json: create.json.clone(),
         };
         self.commit_user(&turn, [Kind::Filter(entry)]).await?;
-        Ok(filter_id)
+        Ok(())
     }
 
     /// A filter of the user.

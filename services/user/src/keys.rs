@@ -23,6 +23,7 @@ pub use self::{
     query::UserKeys,
     upload::{KeysUpload, UploadKeysError},
 };
+pub(crate) use self::{check::CheckedKeys, claim::ClaimKeys, upload::UploadKeys};
 use crate::{
     Unavailable, Users,
     tables::{

@@ -8,6 +8,7 @@ use argon2::{
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
 use hanse_runtime::{BlockingPool, Random};
+use serde::{Deserialize, Serialize};
 
 use crate::{ConfigError, Unavailable, UserConfig};
 
@@ -17,7 +18,7 @@ pub const PASSWORD_BYTES_MAX: usize = 512;
 const SALT_BYTES: usize = 16;
 
 /// Why a password is not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum PasswordRefused {
     /// It has too few characters.
     #[error("the password has {chars} characters, at least {chars_min} are required")]

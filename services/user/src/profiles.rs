@@ -6,14 +6,16 @@ use hanse_log::Position;
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::{Range, StoreError};
 use ruma::{
-    UserId,
+    OwnedUserId, UserId,
     profile::{ProfileFieldName, ProfileFieldValue, UserProfile},
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value as JsonValue;
 
 use crate::{
     AccountError, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::profile::{self, PROFILES, ProfileRow},
 };
 
@@ -40,7 +42,7 @@ pub struct ProfileChange {
 }
 
 /// Why a profile was not changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum ProfileError {
     /// There is no such account, or no longer.
     #[error("there is no such account")]
@@ -68,6 +70,27 @@ pub enum ProfileError {
 }
 
 from_unavailable!(ProfileError);
+refusals!(ProfileError);
+
+/// Changes a field of a profile.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChangeProfileField {
+    user_id: OwnedUserId,
+    field: String,
+    /// As JSON; empty: it is removed.
+    value: String,
+}
+command!(ChangeProfileField, "user.change_profile_field", of user_id,
+    Users::change_profile_field_here => ChangedField, ProfileError);
+
+/// What a change of a field came to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ChangedField {
+    /// As JSON.
+    previous: Option<String>,
+    /// Packed; none: nothing changed.
+    position: Option<i64>,
+}
 
 impl From<AccountError> for ProfileError {
     fn from(error: AccountError) -> Self {
@@ -133,32 +156,53 @@ impl Users {
         if !(1..=FIELD_BYTES_MAX).contains(&field.len()) {
             return Err(ProfileError::Key);
         }
-        let turn = self.user_turn(user_id).await?;
-        self.open_account(user_id).await?;
-        let before = self.profile_row(user_id, field).await?;
-        let previous = before.as_ref().map(parsed).transpose()?;
-        if previous == current {
-            return Ok(ProfileChange {
-                previous,
-                current,
-                position: None,
-            });
-        }
-        let value = current
-            .as_ref()
-            .map(JsonValue::to_string)
-            .unwrap_or_default();
-        self.check_profile(user_id, field, &value).await?;
-        let entry = proto::ProfileField {
+        let value = current.as_ref().map(JsonValue::to_string);
+        let change = ChangeProfileField {
+            user_id: user_id.to_owned(),
             field: field.to_owned(),
-            value,
-            previous: before.map(|row| row.content).unwrap_or_default(),
+            value: value.unwrap_or_default(),
         };
-        let position = self.commit_user(&turn, [Kind::Profile(entry)]).await?;
+        let changed = self.routed(change).await?;
+        let previous = changed.previous.as_deref().map(read).transpose()?;
         Ok(ProfileChange {
             previous,
             current,
-            position: Some(position),
+            position: changed.position.map(Position::from_packed),
+        })
+    }
+
+    async fn change_profile_field_here(
+        &self,
+        change: &ChangeProfileField,
+    ) -> Result<ChangedField, ProfileError> {
+        let ChangeProfileField {
+            user_id,
+            field,
+            value,
+        } = change;
+        let turn = self.user_turn(user_id).await?;
+        self.open_account(user_id).await?;
+        let before = self.profile_row(user_id, field).await?;
+        let before = before.map(|row| row.content);
+        let previous = before.as_deref().map(read).transpose()?;
+        let current = Some(value).filter(|value| !value.is_empty());
+        let current = current.map(|value| read(value)).transpose()?;
+        if previous == current {
+            return Ok(ChangedField {
+                previous: before,
+                position: None,
+            });
+        }
+        self.check_profile(user_id, field, value).await?;
+        let entry = proto::ProfileField {
+            field: field.clone(),
+            value: value.clone(),
+            previous: before.clone().unwrap_or_default(),
+        };
+        let position = self.commit_user(&turn, [Kind::Profile(entry)]).await?;
+        Ok(ChangedField {
+            previous: before,
+            position: Some(position.packed()),
         })
     }
 
@@ -220,7 +264,11 @@ fn check_value(name: &ProfileFieldName, value: &JsonValue) -> Result<(), Profile
 }
 
 fn parsed(row: &ProfileRow) -> Result<JsonValue, StoreError> {
-    serde_json::from_str(&row.content).map_err(|error| StoreError::Corrupt {
+    read(&row.content)
+}
+
+fn read(content: &str) -> Result<JsonValue, StoreError> {
+    serde_json::from_str(content).map_err(|error| StoreError::Corrupt {
         table: PROFILES.name,
         reason: error.to_string(),
     })

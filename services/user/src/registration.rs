@@ -1,11 +1,14 @@
 //! Making accounts.
 
-use hanse_log::Position;
+use hanse_log::{AppendError, Position};
 use ruma::{OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Account, AccountError, PasswordRefused, RegistrationTokenError, Unavailable, Users,
-    error::from_unavailable, tables::account::AccountRow, turn::Turn,
+    commands::command,
+    error::{from_unavailable, refusals},
+    tables::account::AccountRow,
 };
 
 /// Length of a generated localpart: 12 of 36 characters.
@@ -29,7 +32,7 @@ pub struct Registration {
 }
 
 /// Why a localpart cannot be registered (`M_INVALID_USERNAME`).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{localpart:?} cannot be a user name: {reason}")]
 pub struct LocalpartRefused {
     /// What was asked for.
@@ -39,7 +42,7 @@ pub struct LocalpartRefused {
 }
 
 /// Why an account was not made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum RegisterError {
     /// The name breaks the grammar (`M_INVALID_USERNAME`).
     #[error(transparent)]
@@ -60,6 +63,18 @@ pub enum RegisterError {
 }
 
 from_unavailable!(RegisterError);
+refusals!(RegisterError);
+
+/// Makes an account, if its name is free.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MakeAccount {
+    user_id: OwnedUserId,
+    /// Empty: no login with a password.
+    password_hash: String,
+    admin: bool,
+    guest: bool,
+}
+command!(MakeAccount, "user.make_account", of user_id, Users::make_account_here => Account, RegisterError);
 
 impl From<AccountError> for RegisterError {
     fn from(error: AccountError) -> Self {
@@ -124,46 +139,48 @@ impl Users {
             }
             None => String::new(),
         };
-        let row = AccountRow {
+        let account = MakeAccount {
+            user_id,
             password_hash,
+            admin: registration.admin,
+            guest: registration.guest,
+        };
+        match registration.registration_token {
+            Some(token) => self.register_with_token(token, account).await,
+            None => self.routed(account).await,
+        }
+    }
+
+    /// Spends one use of the token, in its own slot, then makes the account. A crash between the two
+    /// costs a use, never gives one away.
+    async fn register_with_token(
+        &self,
+        token: String,
+        account: MakeAccount,
+    ) -> Result<Account, RegisterError> {
+        self.spend_registration_token(&token).await?;
+        let made = self.routed(account).await;
+        if made.as_ref().is_err_and(certainly_not_made) {
+            self.give_back_registration_token(&token).await?;
+        }
+        made
+    }
+
+    async fn make_account_here(&self, make: &MakeAccount) -> Result<Account, RegisterError> {
+        let turn = self.user_turn(&make.user_id).await?;
+        if self.exists(&make.user_id).await? {
+            return Err(RegisterError::Taken);
+        }
+        let row = AccountRow {
+            password_hash: make.password_hash.clone(),
             created_at_ms: self.now_ms(),
             deactivated: false,
             erased: false,
-            admin: registration.admin,
-            guest: registration.guest,
+            admin: make.admin,
+            guest: make.guest,
             position: Position::START,
         };
-        if let Some(token) = registration.registration_token.as_deref() {
-            return self.register_with_token(token, &user_id, row).await;
-        }
-        let turn = self.free_user_turn(&user_id).await?;
-        Ok(self.write_account(&turn, &user_id, row).await?)
-    }
-
-    /// Spends one use of the token, then makes the account. A crash between the two costs a use,
-    /// never gives one away.
-    async fn register_with_token(
-        &self,
-        token: &str,
-        user_id: &UserId,
-        row: AccountRow,
-    ) -> Result<Account, RegisterError> {
-        let name = self.name_turn(token).await?;
-        let turn = self.free_user_turn(user_id).await?;
-        let spent = self.spend_registration_token(&name, token).await?;
-        let made = self.write_account(&turn, user_id, row).await;
-        if made.as_ref().is_err_and(certainly_not_written) {
-            self.give_back_registration_token(&name, &spent).await?;
-        }
-        Ok(made?)
-    }
-
-    async fn free_user_turn(&self, user_id: &UserId) -> Result<Turn, RegisterError> {
-        let turn = self.user_turn(user_id).await?;
-        if self.exists(user_id).await? {
-            return Err(RegisterError::Taken);
-        }
-        Ok(turn)
+        Ok(self.write_account(&turn, &make.user_id, row).await?)
     }
 
     async fn generate_user_id(&self) -> Result<OwnedUserId, RegisterError> {
@@ -178,15 +195,14 @@ impl Users {
     }
 }
 
-fn certainly_not_written(error: &AccountError) -> bool {
-    use hanse_log::AppendError::{Overloaded, Stale, Store, TooLarge};
+/// Whether nothing of the account was written.
+fn certainly_not_made(error: &RegisterError) -> bool {
     match error {
-        AccountError::Unavailable(Unavailable::Append(error)) => {
-            matches!(
-                error,
-                Stale | Overloaded { .. } | TooLarge { .. } | Store(_)
-            )
+        RegisterError::Unavailable(Unavailable::Append(error)) => {
+            !matches!(error, AppendError::SlotLost { .. })
         }
+        // Of the store: the name was looked up in vain. What is written is reported by the log.
+        RegisterError::Taken | RegisterError::Unavailable(Unavailable::Store(_)) => true,
         _ => false,
     }
 }

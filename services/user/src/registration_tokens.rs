@@ -6,10 +6,12 @@ use std::num::NonZeroU32;
 
 use hanse_proto::user::{self as proto, name_entry::Kind};
 use hanse_store::Range;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::registration_token::{self, ALL, RegistrationTokenRow},
     turn::Turn,
 };
@@ -46,7 +48,7 @@ pub struct RegistrationToken {
 }
 
 /// Why nothing was done about a token.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum RegistrationTokenError {
     /// It is unknown, spent or expired (`M_UNAUTHORIZED`).
     #[error("the registration token is not valid")]
@@ -66,6 +68,43 @@ pub enum RegistrationTokenError {
 }
 
 from_unavailable!(RegistrationTokenError);
+refusals!(RegistrationTokenError);
+
+/// Makes a token, if there is none of this text.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MakeRegistrationToken {
+    token: String,
+    /// 0: any number.
+    uses_allowed: u32,
+    /// 0: never.
+    expires_at_ms: i64,
+}
+command!(MakeRegistrationToken, "name.make_registration_token", of token,
+    Users::make_registration_token_here => (), RegistrationTokenError);
+
+/// Removes a token.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RemoveRegistrationToken {
+    token: String,
+}
+command!(RemoveRegistrationToken, "name.remove_registration_token", of token,
+    Users::remove_registration_token_here => (), RegistrationTokenError);
+
+/// Takes one use of a token.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SpendRegistrationToken {
+    token: String,
+}
+command!(SpendRegistrationToken, "name.spend_registration_token", of token,
+    Users::spend_registration_token_here => (), RegistrationTokenError);
+
+/// Gives one use of a token back.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct GiveBackRegistrationToken {
+    token: String,
+}
+command!(GiveBackRegistrationToken, "name.give_back_registration_token", of token,
+    Users::give_back_registration_token_here => (), Unavailable);
 
 impl Users {
     /// Makes a token.
@@ -78,28 +117,41 @@ impl Users {
         if !is_well_formed(&token) {
             return Err(RegistrationTokenError::Grammar);
         }
-        let turn = self.name_turn(&token).await?;
-        if self.registration_token_row(&token).await?.is_some() {
-            return Err(RegistrationTokenError::Taken);
-        }
-        if self.registration_token_rows().await?.len() >= TOKENS_MAX {
-            return Err(RegistrationTokenError::TooMany);
-        }
-        let entry = proto::RegistrationToken {
-            uses_allowed: new.uses_allowed.map_or(0, |uses| i64::from(uses.get())),
-            uses: 0,
-            expires_at_ms: new.expires_at_ms.unwrap_or(0),
-            removed: false,
-        };
-        self.commit_name(&turn, Kind::RegistrationToken(entry))
-            .await?;
         let (uses_allowed, expires_at_ms) = (new.uses_allowed, new.expires_at_ms);
+        let make = MakeRegistrationToken {
+            token: token.clone(),
+            uses_allowed: uses_allowed.map_or(0, NonZeroU32::get),
+            expires_at_ms: expires_at_ms.unwrap_or(0),
+        };
+        self.routed(make).await?;
         Ok(RegistrationToken {
             token,
             uses_allowed,
             uses: 0,
             expires_at_ms,
         })
+    }
+
+    async fn make_registration_token_here(
+        &self,
+        make: &MakeRegistrationToken,
+    ) -> Result<(), RegistrationTokenError> {
+        let turn = self.name_turn(&make.token).await?;
+        if self.registration_token_row(&make.token).await?.is_some() {
+            return Err(RegistrationTokenError::Taken);
+        }
+        if self.registration_token_rows().await?.len() >= TOKENS_MAX {
+            return Err(RegistrationTokenError::TooMany);
+        }
+        let entry = proto::RegistrationToken {
+            uses_allowed: i64::from(make.uses_allowed),
+            uses: 0,
+            expires_at_ms: make.expires_at_ms,
+            removed: false,
+        };
+        self.commit_name(&turn, Kind::RegistrationToken(entry))
+            .await?;
+        Ok(())
     }
 
     /// Whether a token allows a registration now.
@@ -122,8 +174,16 @@ impl Users {
         &self,
         token: &str,
     ) -> Result<(), RegistrationTokenError> {
-        let turn = self.name_turn(token).await?;
-        if self.registration_token_row(token).await?.is_none() {
+        let token = token.to_owned();
+        self.routed(RemoveRegistrationToken { token }).await
+    }
+
+    async fn remove_registration_token_here(
+        &self,
+        remove: &RemoveRegistrationToken,
+    ) -> Result<(), RegistrationTokenError> {
+        let turn = self.name_turn(&remove.token).await?;
+        if self.registration_token_row(&remove.token).await?.is_none() {
             return Err(RegistrationTokenError::Refused);
         }
         let entry = proto::RegistrationToken {
@@ -150,31 +210,63 @@ impl Users {
         Ok(self.create_registration_token(first).await?.token)
     }
 
-    /// Takes one use; the row as it was before.
+    /// Takes one use.
     pub(crate) async fn spend_registration_token(
         &self,
-        turn: &Turn,
         token: &str,
-    ) -> Result<RegistrationTokenRow, RegistrationTokenError> {
-        let row = self.registration_token_row(token).await?;
-        let usable = row.filter(|row| is_well_formed(token) && row.usable(self.now_ms()));
-        let row = usable.ok_or(RegistrationTokenError::Refused)?;
-        let spent = proto::RegistrationToken {
-            uses: row.uses + 1,
-            ..row.to_proto()
-        };
-        self.commit_name(turn, Kind::RegistrationToken(spent))
-            .await?;
-        Ok(row)
+    ) -> Result<(), RegistrationTokenError> {
+        if !is_well_formed(token) {
+            return Err(RegistrationTokenError::Refused);
+        }
+        let token = token.to_owned();
+        self.routed(SpendRegistrationToken { token }).await
     }
 
-    /// Gives a use back, within the same turn.
+    async fn spend_registration_token_here(
+        &self,
+        spend: &SpendRegistrationToken,
+    ) -> Result<(), RegistrationTokenError> {
+        let turn = self.name_turn(&spend.token).await?;
+        let row = self.registration_token_row(&spend.token).await?;
+        let usable = row.filter(|row| row.usable(self.now_ms()));
+        let row = usable.ok_or(RegistrationTokenError::Refused)?;
+        self.write_uses(&turn, &row, row.uses + 1).await?;
+        Ok(())
+    }
+
+    /// Gives a use back.
     pub(crate) async fn give_back_registration_token(
         &self,
-        turn: &Turn,
-        before: &RegistrationTokenRow,
+        token: &str,
     ) -> Result<(), Unavailable> {
-        self.commit_name(turn, Kind::RegistrationToken(before.to_proto()))
+        let token = token.to_owned();
+        self.routed(GiveBackRegistrationToken { token }).await
+    }
+
+    async fn give_back_registration_token_here(
+        &self,
+        back: &GiveBackRegistrationToken,
+    ) -> Result<(), Unavailable> {
+        let turn = self.name_turn(&back.token).await?;
+        // One that was removed meanwhile has no uses any more.
+        let row = self.registration_token_row(&back.token).await?;
+        match row.filter(|row| row.uses > 0) {
+            Some(row) => self.write_uses(&turn, &row, row.uses - 1).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn write_uses(
+        &self,
+        turn: &Turn,
+        row: &RegistrationTokenRow,
+        uses: i64,
+    ) -> Result<(), Unavailable> {
+        let entry = proto::RegistrationToken {
+            uses,
+            ..row.to_proto()
+        };
+        self.commit_name(turn, Kind::RegistrationToken(entry))
             .await
             .map(drop)
     }

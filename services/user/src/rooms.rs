@@ -1,12 +1,15 @@
 //! What a user's own slot knows of rooms: which were forgotten, and which memberships changed.
 
+use hanse_cluster::travelling;
 use hanse_log::Position;
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::Range;
-use ruma::{OwnedRoomId, RoomId, UserId, events::room::member::MembershipState};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Unavailable, Users,
+    commands::command,
     tables::{
         forgotten_room::{self, ForgottenRoomRow},
         membership_feed::MembershipFeedRow,
@@ -46,6 +49,16 @@ pub struct MembershipNoticed {
     pub position: Position,
 }
 
+/// Forgets a room up to a leave.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ForgetRoom {
+    user_id: OwnedUserId,
+    room_id: OwnedRoomId,
+    #[serde(with = "travelling::position")]
+    left_position: Position,
+}
+command!(ForgetRoom, "user.forget_room", of user_id, Users::forget_room_here => (), Unavailable);
+
 impl Users {
     /// Forgets a room that the user has left; `left_position` is that leave's, in the room's slot.
     /// That the user is out of the room is the caller's to check.
@@ -55,6 +68,17 @@ impl Users {
         room_id: &RoomId,
         left_position: Position,
     ) -> Result<(), Unavailable> {
+        let forget = ForgetRoom {
+            user_id: user_id.to_owned(),
+            room_id: room_id.to_owned(),
+            left_position,
+        };
+        self.routed(forget).await
+    }
+
+    async fn forget_room_here(&self, forget: &ForgetRoom) -> Result<(), Unavailable> {
+        let (user_id, room_id, left_position) =
+            (&forget.user_id, &forget.room_id, forget.left_position);
         let turn = self.user_turn(user_id).await?;
         let known = self.forgotten_room(user_id, room_id).await?;
         if known.is_some_and(|known| known.covers(left_position)) {

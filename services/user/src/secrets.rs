@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use hanse_runtime::Random;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Longest secret that is looked at, in bytes; ours are shorter.
@@ -41,7 +42,7 @@ impl SecretKind {
 }
 
 /// The SHA-256 hash of a token: all that is stored of it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenHash([u8; 32]);
 
 impl TokenHash {

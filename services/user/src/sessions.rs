@@ -11,10 +11,14 @@ mod end;
 mod refresh;
 mod start;
 
+pub(crate) use authenticate::ConfirmSession;
 pub use authenticate::{AuthenticateError, Session};
 pub(crate) use cache::{TokenCache, Voids};
+pub(crate) use end::{DeleteDevices, Logout, LogoutAll};
 pub use refresh::RefreshError;
+pub(crate) use refresh::RefreshSession;
 pub use start::{NewSession, Proof, StartSessionError, StartedSession};
+pub(crate) use start::{StartSession, check_names};
 
 use std::time::Duration;
 
@@ -47,7 +51,8 @@ impl std::fmt::Debug for Tokens {
 }
 
 impl Users {
-    /// Draws tokens; those that come with a refresh token expire.
+    /// Draws tokens; those that come with a refresh token expire. Only the hashes leave this process
+    /// but for the client.
     fn draw_tokens(&self, refresh: bool) -> (Tokens, PairHashes) {
         let random = self.inner.random.as_ref();
         let access_token = SecretKind::Access.draw(random);

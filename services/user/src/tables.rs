@@ -4,7 +4,10 @@ pub(crate) mod account;
 pub(crate) mod account_data;
 pub(crate) mod account_data_feed;
 pub(crate) mod alias;
+pub(crate) mod backup_version;
 pub(crate) mod claimed_key;
+pub(crate) mod cross_signing_key;
+pub(crate) mod dehydrated_device;
 pub(crate) mod device;
 pub(crate) mod device_change;
 pub(crate) mod device_keys;
@@ -13,6 +16,7 @@ pub(crate) mod fallback_key;
 pub(crate) mod filter;
 pub(crate) mod forgotten_room;
 pub(crate) mod inbox;
+pub(crate) mod key_signature;
 pub(crate) mod login_token;
 pub(crate) mod membership_feed;
 pub(crate) mod one_time_key;
@@ -20,7 +24,9 @@ pub(crate) mod one_time_key_pool;
 pub(crate) mod openid_token;
 pub(crate) mod profile;
 pub(crate) mod registration_token;
+pub(crate) mod room_key;
 pub(crate) mod session;
+pub(crate) mod signature_feed;
 pub(crate) mod spent_login_token;
 pub(crate) mod to_device_transaction;
 pub(crate) mod token;
@@ -37,7 +43,10 @@ pub fn tables() -> Vec<&'static Table> {
         &account_data::ACCOUNT_DATA,
         &account_data_feed::ACCOUNT_DATA_FEED,
         &alias::ALIASES,
+        &backup_version::BACKUP_VERSIONS,
         &claimed_key::CLAIMED_KEYS,
+        &cross_signing_key::CROSS_SIGNING_KEYS,
+        &dehydrated_device::DEHYDRATED_DEVICES,
         &device::DEVICES,
         &device_change::DEVICE_CHANGES,
         &device_keys::DEVICE_KEYS,
@@ -46,6 +55,7 @@ pub fn tables() -> Vec<&'static Table> {
         &filter::FILTERS,
         &forgotten_room::FORGOTTEN_ROOMS,
         &inbox::TO_DEVICE_INBOX,
+        &key_signature::KEY_SIGNATURES,
         &login_token::LOGIN_TOKENS,
         &membership_feed::MEMBERSHIP_FEED,
         &one_time_key::ONE_TIME_KEYS,
@@ -53,7 +63,9 @@ pub fn tables() -> Vec<&'static Table> {
         &openid_token::OPENID_TOKENS,
         &profile::PROFILES,
         &registration_token::REGISTRATION_TOKENS,
+        &room_key::ROOM_KEYS,
         &session::SESSIONS,
+        &signature_feed::SIGNATURE_FEED,
         &spent_login_token::SPENT_LOGIN_TOKENS,
         &to_device_transaction::TO_DEVICE_TRANSACTIONS,
         &token::TOKENS,

@@ -22,6 +22,13 @@ pub(crate) struct Turn {
     held: Arc<OwnedMutexGuard<()>>,
 }
 
+impl Turn {
+    /// Whose turn it is.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+}
+
 impl Users {
     /// Waits for the user's turn.
     pub(crate) async fn user_turn(&self, user_id: &UserId) -> Result<Turn, Unavailable> {

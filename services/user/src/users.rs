@@ -2,18 +2,22 @@
 
 use std::{fmt, sync::Arc};
 
+use hanse_cluster::Router;
 use hanse_log::{AppliedBatch, SlotLogs};
 use hanse_runtime::{BlockingPool, Clock, Random, Tasks};
 use hanse_store::Store;
 use ruma::{OwnedServerName, ServerName, UserId};
+use tokio::sync::watch;
 
 use crate::{
     ConfigError, UserConfig,
     archive::Archive,
     devices::LastSeen,
     locks::KeyLocks,
+    observing::Observed,
     passwords::Hasher,
     sessions::{TokenCache, Voids},
+    to_device::Waiting,
 };
 
 /// What [`Users`] is built from.
@@ -34,9 +38,11 @@ pub struct UserParts {
     pub server_name: OwnedServerName,
     /// The settings.
     pub config: UserConfig,
+    /// Where users and names are changed that are served elsewhere.
+    pub router: Router,
 }
 
-/// Users and names. Clones are the same.
+/// Users and names, wherever their slots are served. Clones are the same.
 #[derive(Clone)]
 pub struct Users {
     pub(crate) inner: Arc<Inner>,
@@ -52,7 +58,10 @@ pub(crate) struct Inner {
     pub(crate) config: UserConfig,
     pub(crate) hasher: Hasher,
     pub(crate) cache: Arc<TokenCache>,
+    pub(crate) observed: watch::Sender<Observed>,
+    pub(crate) router: Router,
     pub(crate) last_seen: LastSeen,
+    pub(crate) waiting: Waiting,
     pub(crate) user_locks: KeyLocks,
     pub(crate) name_locks: KeyLocks,
 }
@@ -79,11 +88,15 @@ impl Users {
             server_name: parts.server_name,
             hasher,
             cache: Arc::new(TokenCache::new(parts.config.tokens_cached_max)),
+            observed: watch::Sender::default(),
+            router: parts.router,
             last_seen: LastSeen::new(),
+            waiting: Waiting::new(),
             user_locks: KeyLocks::new(),
             name_locks: KeyLocks::new(),
             config: parts.config,
         };
+        inner.start_observing();
         Ok(Self {
             inner: Arc::new(inner),
         })
@@ -100,7 +113,8 @@ impl Users {
     }
 
     /// Forgets what a batch made void in memory. To be called for every batch that a
-    /// [`hanse_log::Follower`] hands out; what this process decides itself needs no call.
+    /// [`hanse_log::Follower`] hands out, where a process is alone and has one; what it decides itself
+    /// needs no call, and in a cluster the log is followed here.
     pub fn observe(&self, batch: &AppliedBatch) {
         self.inner.cache.void(&Voids::of(&batch.entries));
     }

@@ -2,8 +2,8 @@
 
 use hanse_log::Position;
 use hanse_proto::user::{
-    DeviceKeys, FallbackKey, KeysRemoved, OneTimeKeyClaimed, OneTimeKeysAdded, ToDevice,
-    ToDeviceRemoved, ToDeviceSent,
+    DehydratedDevice, DeviceKeys, FallbackKey, KeysRemoved, OneTimeKeyClaimed, OneTimeKeysAdded,
+    ToDevice, ToDeviceRemoved, ToDeviceSent,
 };
 
 use super::UserRows;
@@ -11,6 +11,7 @@ use crate::{
     TokenHash,
     tables::{
         claimed_key::{self, CLAIMED_KEYS},
+        dehydrated_device::{self, DEHYDRATED_DEVICES},
         device_change::{self, DEVICE_CHANGES},
         device_keys::{self, DEVICE_KEYS},
         fallback_key::{self, FALLBACK_KEYS},
@@ -84,6 +85,17 @@ impl UserRows<'_> {
         }
     }
 
+    pub(super) fn dehydrated_device(&mut self, device: &DehydratedDevice) {
+        let key = dehydrated_device::key(self.user_id);
+        if device.device_id.is_empty() {
+            self.rows.delete(&DEHYDRATED_DEVICES, key);
+        } else {
+            let (device_id, data) = (&device.device_id, &device.device_data);
+            let values = dehydrated_device::values(device_id, data, self.position);
+            self.rows.put(&DEHYDRATED_DEVICES, key, values);
+        }
+    }
+
     pub(super) fn device_changed(&mut self) {
         let key = device_change::key(self.user_id);
         self.rows
@@ -152,6 +164,11 @@ pub(super) mod tests {
                 ..KeysRemoved::default()
             }),
             Kind::DeviceChanged(DeviceChanged::default()),
+            Kind::DehydratedDevice(DehydratedDevice {
+                device_id: "D".to_owned(),
+                device_data: "{}".to_owned(),
+            }),
+            Kind::DehydratedDevice(DehydratedDevice::default()),
             Kind::ToDeviceSent(ToDeviceSent::default()),
             Kind::ToDevice(ToDevice {
                 messages: vec![DeviceMessage {

@@ -68,6 +68,8 @@ fn kinds() -> Vec<user_entry::Kind> {
     ]
     .into_iter()
     .chain(keys::tests::kinds())
+    .chain(cross_signing::tests::kinds())
+    .chain(backup::tests::kinds())
     .collect()
 }
 

@@ -8,7 +8,7 @@ use ruma::{
     encryption::{DeviceKeys, OneTimeKey},
     serde::Raw,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ALGORITHMS_MAX, upload::KeysUpload};
@@ -33,6 +33,14 @@ pub enum BadKeys {
         what: String,
         /// Why.
         reason: String,
+    },
+    /// Well-formed, and not what it is uploaded as (`M_INVALID_PARAM`).
+    #[error("{what} is not valid: {reason}")]
+    Invalid {
+        /// What.
+        what: String,
+        /// Why.
+        reason: &'static str,
     },
     /// They name another user, or another device (`M_INVALID_PARAM`).
     #[error("the keys belong to another user or device")]
@@ -59,7 +67,7 @@ pub enum BadKeys {
 pub(super) type Keys = BTreeMap<String, String>;
 
 /// An upload that is what it claims to be, as JSON.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct CheckedKeys {
     pub(super) identity: Option<String>,
     pub(super) one_time: BTreeMap<String, Keys>,

@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use ruma::{
-    DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, UserId,
+    DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UserId,
     encryption::OneTimeKey, serde::Raw,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{check::essence_hash, upload::of_pool};
 use crate::{
     Unavailable, Users,
+    commands::command,
     config::ttl_ms,
     tables::{
         device_keys::{self, DeviceKeysRow},
@@ -23,8 +25,25 @@ use crate::{
     },
 };
 
-/// Keys handed out in one batch.
+/// Keys handed out in one batch, and so by one command.
 const CLAIMS_AT_ONCE: usize = 20;
+
+/// Hands out keys of some devices; gives those of whom there were any.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ClaimKeys {
+    user_id: OwnedUserId,
+    wanted: Vec<(OwnedDeviceId, OneTimeKeyAlgorithm)>,
+}
+command!(ClaimKeys, "user.claim_keys", of user_id,
+    Users::claim_keys_here => Vec<ClaimedKey>, Unavailable);
+
+/// A key that was handed out.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ClaimedKey {
+    device_id: OwnedDeviceId,
+    id: String,
+    json: String,
+}
 
 /// A key, by its id.
 type Claimed = BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>;
@@ -44,24 +63,41 @@ impl Users {
         user_id: &UserId,
         wanted: &BTreeMap<OwnedDeviceId, OneTimeKeyAlgorithm>,
     ) -> Result<BTreeMap<OwnedDeviceId, Claimed>, Unavailable> {
-        let turn = self.user_turn(user_id).await?;
         let wanted: Vec<_> = wanted.iter().collect();
         let mut claimed = BTreeMap::new();
         for some in wanted.chunks(CLAIMS_AT_ONCE) {
-            let (mut kinds, mut handed_out) = (Vec::new(), Vec::new());
-            for (device_id, algorithm) in some {
-                let Some(handout) = self.handout(user_id, device_id, algorithm).await? else {
-                    continue;
-                };
-                kinds.extend(handout.kind);
-                handed_out.push(((*device_id).clone(), handout.id, handout.json));
+            let wanted = some
+                .iter()
+                .map(|(id, algorithm)| ((*id).clone(), (*algorithm).clone()));
+            let claim = ClaimKeys {
+                user_id: user_id.to_owned(),
+                wanted: wanted.collect(),
+            };
+            for key in self.routed(claim).await? {
+                let device_id = key.device_id;
+                claimed.extend(presented(key.id, key.json).map(|key| (device_id, key)));
             }
-            if !kinds.is_empty() {
-                self.commit_user(&turn, kinds).await?;
-            }
-            for (device_id, id, json) in handed_out {
-                claimed.extend(presented(id, json).map(|key| (device_id, key)));
-            }
+        }
+        Ok(claimed)
+    }
+
+    async fn claim_keys_here(&self, claim: &ClaimKeys) -> Result<Vec<ClaimedKey>, Unavailable> {
+        let user_id = &claim.user_id;
+        let turn = self.user_turn(user_id).await?;
+        let (mut kinds, mut claimed) = (Vec::new(), Vec::new());
+        for (device_id, algorithm) in &claim.wanted {
+            let Some(handout) = self.handout(user_id, device_id, algorithm).await? else {
+                continue;
+            };
+            kinds.extend(handout.kind);
+            claimed.push(ClaimedKey {
+                device_id: device_id.clone(),
+                id: handout.id,
+                json: handout.json,
+            });
+        }
+        if !kinds.is_empty() {
+            self.commit_user(&turn, kinds).await?;
         }
         Ok(claimed)
     }

@@ -13,13 +13,15 @@ use crate::{
 const REMOVED_AT_ONCE: usize = 200;
 
 impl Users {
-    /// Removes a device's one-time and fallback keys, if it has any.
+    /// Removes a device's one-time and fallback keys, and the signatures of it, if it has any.
     pub(crate) async fn remove_keys(
         &self,
         turn: &Turn,
         user_id: &UserId,
         device_id: &DeviceId,
     ) -> Result<(), Unavailable> {
+        self.remove_signatures_of_device(turn, user_id, device_id)
+            .await?;
         let pools = self.pools(user_id, device_id).await?;
         let mut keys = Vec::new();
         for pool in &pools {

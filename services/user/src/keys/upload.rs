@@ -8,10 +8,11 @@ use hanse_log::Position;
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::Range;
 use ruma::{
-    DeviceId, OneTimeKeyAlgorithm, OwnedOneTimeKeyId, UserId,
+    DeviceId, OneTimeKeyAlgorithm, OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, UserId,
     encryption::{DeviceKeys, OneTimeKey},
     serde::Raw,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     BadKeys, ONE_TIME_KEYS_MAX,
@@ -20,7 +21,8 @@ use super::{
 };
 use crate::{
     Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     tables::{
         claimed_key::{self, ClaimedKeyRow},
         device_keys::{self, DeviceKeysRow},
@@ -42,10 +44,11 @@ pub struct KeysUpload {
 }
 
 /// Why keys were not taken.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum UploadKeysError {
-    /// They are not what they should be.
+    /// They are not what they should be. They are checked where they come in: this does not travel.
     #[error(transparent)]
+    #[serde(skip)]
     Bad(#[from] BadKeys),
     /// Another key with this id waits to be claimed (`M_INVALID_PARAM`).
     #[error("there is another one-time key {id} already")]
@@ -65,6 +68,17 @@ pub enum UploadKeysError {
 }
 
 from_unavailable!(UploadKeysError);
+refusals!(UploadKeysError);
+
+/// Takes a device's keys; gives how many one-time keys it has then.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct UploadKeys {
+    user_id: OwnedUserId,
+    device_id: OwnedDeviceId,
+    keys: CheckedKeys,
+}
+command!(UploadKeys, "user.upload_keys", of user_id,
+    Users::upload_keys_here => BTreeMap<OneTimeKeyAlgorithm, u64>, UploadKeysError);
 
 impl Users {
     /// Takes a device's keys; the one-time keys that it has then, by algorithm. A repeated upload
@@ -75,12 +89,25 @@ impl Users {
         device_id: &DeviceId,
         upload: &KeysUpload,
     ) -> Result<BTreeMap<OneTimeKeyAlgorithm, u64>, UploadKeysError> {
-        let checked = CheckedKeys::of(user_id, device_id, upload)?;
+        let upload = UploadKeys {
+            keys: CheckedKeys::of(user_id, device_id, upload)?,
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+        };
+        self.routed(upload).await
+    }
+
+    async fn upload_keys_here(
+        &self,
+        upload: &UploadKeys,
+    ) -> Result<BTreeMap<OneTimeKeyAlgorithm, u64>, UploadKeysError> {
+        let (user_id, device_id) = (&upload.user_id, &upload.device_id);
         let turn = self.user_turn(user_id).await?;
         if self.device_row(user_id, device_id).await?.is_none() {
             return Err(UploadKeysError::UnknownDevice);
         }
-        self.write_keys(&turn, user_id, device_id, checked).await
+        self.write_keys(&turn, user_id, device_id, upload.keys.clone())
+            .await
     }
 
     /// The same, in the user's turn.

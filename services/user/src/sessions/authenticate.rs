@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use hanse_proto::user::{SessionConfirmed, user_entry::Kind};
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
 
 use super::cache::{CachedAccount, CachedToken};
 use crate::{
     TokenHash, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     secrets::SecretKind,
     tables::{
         session::PairHashes,
@@ -34,7 +36,7 @@ pub struct Session {
 }
 
 /// Why an access token lets nobody in.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum AuthenticateError {
     /// It is none of ours, or was revoked (`M_UNKNOWN_TOKEN`).
     #[error("the access token is unknown")]
@@ -49,6 +51,18 @@ pub enum AuthenticateError {
 }
 
 from_unavailable!(AuthenticateError);
+refusals!(AuthenticateError);
+
+/// Puts a refreshed pair of tokens in the place of the one before.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ConfirmSession {
+    user_id: OwnedUserId,
+    device_id: OwnedDeviceId,
+    /// The access token's that was used.
+    hash: TokenHash,
+}
+command!(ConfirmSession, "user.confirm_session", of user_id,
+    Users::confirm_here => (), AuthenticateError);
 
 impl Users {
     /// Whose an access token is. The first use of a refreshed one voids the pair before it.
@@ -85,7 +99,12 @@ impl Users {
             .ok_or(AuthenticateError::Unknown)?;
         let expired = row.expires_at_ms != 0 && row.expires_at_ms <= self.now_ms();
         if row.pending && !expired {
-            self.confirm(hash, &row).await?;
+            let confirm = ConfirmSession {
+                user_id: row.user_id.clone(),
+                device_id: row.device_id.clone(),
+                hash,
+            };
+            self.routed(confirm).await?;
         }
         let token = Arc::new(CachedToken {
             user_id: row.user_id,
@@ -99,18 +118,23 @@ impl Users {
     }
 
     /// The first use of a refreshed token.
-    async fn confirm(&self, hash: TokenHash, row: &TokenRow) -> Result<(), AuthenticateError> {
-        let turn = self.user_turn(&row.user_id).await?;
-        let session = self.session_row(&row.user_id, &row.device_id).await?;
+    async fn confirm_here(&self, confirm: &ConfirmSession) -> Result<(), AuthenticateError> {
+        let ConfirmSession {
+            user_id,
+            device_id,
+            hash,
+        } = confirm;
+        let turn = self.user_turn(user_id).await?;
+        let session = self.session_row(user_id, device_id).await?;
         let session = session.ok_or(AuthenticateError::Unknown)?;
-        if session.current.access == hash {
+        if session.current.access == *hash {
             // Another request was first.
             return Ok(());
         }
-        let next = session.next.filter(|next| next.access == hash);
+        let next = session.next.filter(|next| next.access == *hash);
         let next = next.ok_or(AuthenticateError::Unknown)?;
         let confirmed = SessionConfirmed {
-            device_id: row.device_id.to_string(),
+            device_id: device_id.to_string(),
             tokens: Some(PairHashes::to_proto(&next)),
             revoked_hashes: session.current.hashes().map(TokenHash::to_vec).collect(),
         };

@@ -121,6 +121,14 @@ impl TokenCache {
         }
     }
 
+    /// Forgets everything: what became void is not known.
+    pub(crate) fn forget_all(&self) {
+        let mut now = self.fence.lock();
+        *now += 1;
+        self.tokens.invalidate_all();
+        self.accounts.invalidate_all();
+    }
+
     /// Forgets what became void. Returns when nobody can find it any more.
     pub(crate) fn void(&self, voids: &Voids) {
         if voids.is_empty() {

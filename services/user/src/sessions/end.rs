@@ -1,12 +1,14 @@
 //! Logging out.
 
-use hanse_proto::user::{DeviceChanged, SessionEnded, user_entry::Kind};
+use hanse_proto::user::{DehydratedDevice, DeviceChanged, SessionEnded, user_entry::Kind};
 use hanse_store::Range;
-use ruma::{DeviceId, OwnedDeviceId, UserId};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
 
 use super::Session;
 use crate::{
-    Unavailable, Users,
+    TokenHash, Unavailable, Users,
+    commands::command,
     devices::DEVICES_READ_MAX,
     tables::{device::DeviceRow, session::SessionRow},
     turn::Turn,
@@ -15,19 +17,51 @@ use crate::{
 /// Sessions ended in one batch: with their hashes, some 20 KiB.
 const ENDED_AT_ONCE: usize = 64;
 
+/// Ends a session, if the token still is its own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Logout {
+    user_id: OwnedUserId,
+    device_id: OwnedDeviceId,
+    token_hash: TokenHash,
+}
+command!(Logout, "user.logout", of user_id, Users::logout_here => (), Unavailable);
+
+/// Ends every session.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LogoutAll {
+    user_id: OwnedUserId,
+}
+command!(LogoutAll, "user.logout_all", of user_id, Users::logout_all_here => (), Unavailable);
+
+/// Ends the sessions of some devices.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DeleteDevices {
+    user_id: OwnedUserId,
+    device_ids: Vec<OwnedDeviceId>,
+}
+command!(DeleteDevices, "user.delete_devices", of user_id,
+    Users::delete_devices_here => (), Unavailable);
+
 impl Users {
     /// Ends a session: its tokens are void and its device is gone when this returns.
     pub async fn logout(&self, session: &Session) -> Result<(), Unavailable> {
-        let turn = self.user_turn(&session.user_id).await?;
-        let row = self
-            .session_row(&session.user_id, &session.device_id)
-            .await?;
+        let logout = Logout {
+            user_id: session.user_id.clone(),
+            device_id: session.device_id.clone(),
+            token_hash: session.token_hash,
+        };
+        self.routed(logout).await
+    }
+
+    async fn logout_here(&self, logout: &Logout) -> Result<(), Unavailable> {
+        let turn = self.user_turn(&logout.user_id).await?;
+        let row = self.session_row(&logout.user_id, &logout.device_id).await?;
         // A login that took the device over meanwhile keeps it.
-        let hash = session.token_hash.to_vec();
+        let hash = logout.token_hash.to_vec();
         match row.filter(|row| row.hashes().contains(&hash)) {
             Some(row) => {
                 let ended = vec![(row.device_id.clone(), Some(row))];
-                self.end_devices(&turn, &session.user_id, ended).await
+                self.end_devices(&turn, &logout.user_id, ended).await
             }
             None => Ok(()),
         }
@@ -35,8 +69,13 @@ impl Users {
 
     /// Ends every session of a user.
     pub async fn logout_all(&self, user_id: &UserId) -> Result<(), Unavailable> {
-        let turn = self.user_turn(user_id).await?;
-        self.end_sessions(&turn, user_id, |_| true).await
+        let user_id = user_id.to_owned();
+        self.routed(LogoutAll { user_id }).await
+    }
+
+    async fn logout_all_here(&self, logout: &LogoutAll) -> Result<(), Unavailable> {
+        let turn = self.user_turn(&logout.user_id).await?;
+        self.end_sessions(&turn, &logout.user_id, |_| true).await
     }
 
     /// Ends the sessions of the chosen devices and removes these. Every choice that is not a
@@ -46,11 +85,17 @@ impl Users {
         user_id: &UserId,
         device_ids: &[OwnedDeviceId],
     ) -> Result<(), Unavailable> {
-        let turn = self.user_turn(user_id).await?;
-        self.end_sessions(&turn, user_id, |device_id| {
-            device_ids.iter().any(|chosen| chosen == device_id)
-        })
-        .await
+        let delete = DeleteDevices {
+            user_id: user_id.to_owned(),
+            device_ids: device_ids.to_vec(),
+        };
+        self.routed(delete).await
+    }
+
+    async fn delete_devices_here(&self, delete: &DeleteDevices) -> Result<(), Unavailable> {
+        let turn = self.user_turn(&delete.user_id).await?;
+        let chosen = |device_id: &DeviceId| delete.device_ids.iter().any(|id| id == device_id);
+        self.end_sessions(&turn, &delete.user_id, chosen).await
     }
 
     pub(crate) async fn end_sessions(
@@ -81,7 +126,7 @@ impl Users {
         self.end_devices(turn, user_id, ended).await
     }
 
-    async fn end_devices(
+    pub(crate) async fn end_devices(
         &self,
         turn: &Turn,
         user_id: &UserId,
@@ -103,6 +148,11 @@ impl Users {
                 })
             });
             let mut entries: Vec<_> = entries.collect();
+            let dehydrated = self.dehydrated_row(user_id).await?;
+            if dehydrated.is_some_and(|row| chunk.iter().any(|(id, _)| *id == row.device_id)) {
+                let none = DehydratedDevice::default();
+                entries.push(Kind::DehydratedDevice(none));
+            }
             if !device_ids.is_empty() {
                 entries.push(Kind::DeviceChanged(DeviceChanged { device_ids }));
             }

@@ -1,11 +1,14 @@
 //! Refreshing an access token.
 
 use hanse_proto::user::{SessionRefreshed, user_entry::Kind};
+use ruma::{OwnedDeviceId, OwnedUserId};
+use serde::{Deserialize, Serialize};
 
 use super::{StartedSession, Tokens};
 use crate::{
     AccountError, TokenHash, Unavailable, Users,
-    error::from_unavailable,
+    commands::command,
+    error::{from_unavailable, refusals},
     secrets::SecretKind,
     tables::{
         session::{PairHashes, SessionRow},
@@ -14,7 +17,7 @@ use crate::{
 };
 
 /// Why a refresh token gives nothing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum RefreshError {
     /// It is none of ours, was replaced and its successor used, or its session ended
     /// (`M_UNKNOWN_TOKEN`).
@@ -26,6 +29,19 @@ pub enum RefreshError {
 }
 
 from_unavailable!(RefreshError);
+refusals!(RefreshError);
+
+/// Gives a session another pair of tokens.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RefreshSession {
+    user_id: OwnedUserId,
+    device_id: OwnedDeviceId,
+    /// The refresh token's that was used.
+    hash: TokenHash,
+    pair: PairHashes,
+}
+command!(RefreshSession, "user.refresh_session", of user_id,
+    Users::refresh_here => (), RefreshError);
 
 impl From<AccountError> for RefreshError {
     fn from(error: AccountError) -> Self {
@@ -47,13 +63,34 @@ impl Users {
         let TokenRow {
             user_id, device_id, ..
         } = row.ok_or(RefreshError::Unknown)?;
-        let turn = self.user_turn(&user_id).await?;
-        self.open_account(&user_id).await?;
-        let session = self.session_row(&user_id, &device_id).await?;
-        let (previous, void) = session
-            .and_then(|session| split(session, hash))
-            .ok_or(RefreshError::Unknown)?;
         let (tokens, pair): (Tokens, PairHashes) = self.draw_tokens(true);
+        let refresh = RefreshSession {
+            user_id: user_id.clone(),
+            device_id: device_id.clone(),
+            hash,
+            pair,
+        };
+        self.routed(refresh).await?;
+        Ok(StartedSession {
+            user_id,
+            device_id,
+            tokens,
+        })
+    }
+
+    async fn refresh_here(&self, refresh: &RefreshSession) -> Result<(), RefreshError> {
+        let RefreshSession {
+            user_id,
+            device_id,
+            hash,
+            pair,
+        } = refresh;
+        let turn = self.user_turn(user_id).await?;
+        self.open_account(user_id).await?;
+        let session = self.session_row(user_id, device_id).await?;
+        let (previous, void) = session
+            .and_then(|session| split(session, *hash))
+            .ok_or(RefreshError::Unknown)?;
         let pair = pair.to_proto();
         let refreshed = SessionRefreshed {
             device_id: device_id.to_string(),
@@ -69,11 +106,7 @@ impl Users {
         };
         self.commit_user(&turn, [Kind::SessionRefreshed(refreshed)])
             .await?;
-        Ok(StartedSession {
-            user_id,
-            device_id,
-            tokens,
-        })
+        Ok(())
     }
 }
 

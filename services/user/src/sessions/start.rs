@@ -3,18 +3,20 @@
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::Range;
 use ruma::{OwnedDeviceId, OwnedUserId, UserId};
+use serde::{Deserialize, Serialize};
 
 use super::Tokens;
 use crate::{
     TokenHash, Unavailable, Users, VerifiedPassword,
     accounts::AccountError,
+    commands::command,
     devices::{DEVICE_ID_BYTES_MAX, DISPLAY_NAME_BYTES_MAX},
-    error::from_unavailable,
+    error::{from_unavailable, refusals},
     secrets::SecretKind,
     tables::{
         device::{self, DeviceRow},
         login_token::LoginTokenRow,
-        session::SessionRow,
+        session::{PairHashes, SessionRow},
     },
     turn::Turn,
 };
@@ -39,8 +41,29 @@ pub enum Proof {
 struct Proven {
     user_id: OwnedUserId,
     password_hash: Option<String>,
-    login_token: Option<(TokenHash, LoginTokenRow)>,
+    login_token: Option<LoginToken>,
 }
+
+/// A login token to spend.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct LoginToken {
+    hash: TokenHash,
+    expires_at_ms: i64,
+}
+
+/// Begins a session, if the proof still holds.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StartSession {
+    user_id: OwnedUserId,
+    /// What the account's must still be.
+    password_hash: Option<String>,
+    login_token: Option<LoginToken>,
+    device_id: OwnedDeviceId,
+    initial_display_name: Option<String>,
+    pair: PairHashes,
+}
+command!(StartSession, "user.start_session", of user_id,
+    Users::start_session_here => (), StartSessionError);
 
 /// What a new session shall be.
 #[derive(Clone, Debug)]
@@ -67,7 +90,7 @@ pub struct StartedSession {
 }
 
 /// Why a session did not begin.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum StartSessionError {
     /// The proof is void: the password was changed meanwhile, the login token was used or expired
     /// (`M_FORBIDDEN`).
@@ -79,6 +102,9 @@ pub enum StartSessionError {
     /// The device id is empty or has too many bytes (`M_INVALID_PARAM`).
     #[error("a device id has 1 to {DEVICE_ID_BYTES_MAX} bytes")]
     DeviceId,
+    /// The device is dehydrated: no session is on it (`M_INVALID_PARAM`).
+    #[error("the device with this id is dehydrated")]
+    Dehydrated,
     /// The device's name has too many bytes (`M_INVALID_PARAM`).
     #[error("a device's name has at most {DISPLAY_NAME_BYTES_MAX} bytes")]
     DisplayName,
@@ -91,6 +117,7 @@ pub enum StartSessionError {
 }
 
 from_unavailable!(StartSessionError);
+refusals!(StartSessionError);
 
 impl From<AccountError> for StartSessionError {
     fn from(error: AccountError) -> Self {
@@ -98,13 +125,6 @@ impl From<AccountError> for StartSessionError {
             AccountError::Unknown => Self::Deactivated,
             AccountError::Unavailable(error) => Self::Unavailable(error),
         }
-    }
-}
-
-impl Proven {
-    fn login_token_hash(&self) -> Vec<u8> {
-        let hash = self.login_token.as_ref().map(|(hash, _)| hash.to_vec());
-        hash.unwrap_or_default()
     }
 }
 
@@ -123,31 +143,50 @@ impl Users {
         let device_id = new.device_id.unwrap_or_else(|| generated().into());
         check_names(&device_id, new.initial_display_name.as_deref())?;
         let proven = self.look_up(new.proof).await?;
-        let user_id = proven.user_id.clone();
-        let turn = self.user_turn(&user_id).await?;
-        self.check_proof(&proven).await?;
-        let before = self.session_row(&user_id, &device_id).await?;
+        let (user_id, (tokens, pair)) = (proven.user_id, self.draw_tokens(new.refresh));
+        let start = StartSession {
+            user_id: user_id.clone(),
+            password_hash: proven.password_hash,
+            login_token: proven.login_token,
+            device_id: device_id.clone(),
+            initial_display_name: new.initial_display_name,
+            pair,
+        };
+        self.routed(start).await?;
+        Ok(StartedSession {
+            user_id,
+            device_id,
+            tokens,
+        })
+    }
+
+    async fn start_session_here(&self, start: &StartSession) -> Result<(), StartSessionError> {
+        let (user_id, device_id) = (&start.user_id, &start.device_id);
+        let turn = self.user_turn(user_id).await?;
+        self.check_proof(start).await?;
+        let before = self.session_row(user_id, device_id).await?;
+        let dehydrated = self.dehydrated_row(user_id).await?;
+        if dehydrated.is_some_and(|dehydrated| dehydrated.device_id == *device_id) {
+            return Err(StartSessionError::Dehydrated);
+        }
+        let display_name = start.initial_display_name.clone();
         let device = self
-            .device_at_login(&turn, &user_id, &device_id, new.initial_display_name)
+            .device_at_login(&turn, user_id, device_id, display_name)
             .await?;
-        let (tokens, pair) = self.draw_tokens(new.refresh);
-        let pair = pair.to_proto();
+        let pair = start.pair.to_proto();
+        let login_token = start.login_token.as_ref();
         let started = proto::SessionStarted {
             device: Some(device),
             access_token_hash: pair.access_token_hash,
             access_expires_at_ms: pair.access_expires_at_ms,
             refresh_token_hash: pair.refresh_token_hash,
             revoked_hashes: before.as_ref().map(SessionRow::hashes).unwrap_or_default(),
-            login_token_hash: proven.login_token_hash(),
-            login_token_expires_at_ms: proven.login_token.map_or(0, |(_, row)| row.expires_at_ms),
+            login_token_hash: login_token.map_or_else(Vec::new, |token| token.hash.to_vec()),
+            login_token_expires_at_ms: login_token.map_or(0, |token| token.expires_at_ms),
         };
         self.commit_user(&turn, [Kind::SessionStarted(started)])
             .await?;
-        Ok(StartedSession {
-            user_id,
-            device_id,
-            tokens,
-        })
+        Ok(())
     }
 
     async fn look_up(&self, proof: Proof) -> Result<Proven, StartSessionError> {
@@ -159,8 +198,15 @@ impl Users {
                     .hash(&token)
                     .ok_or(StartSessionError::Refused)?;
                 let row = self.login_token_row(&hash).await?;
-                let row = row.ok_or(StartSessionError::Refused)?;
-                (row.user_id.clone(), None, Some((hash, row)))
+                let LoginTokenRow {
+                    user_id,
+                    expires_at_ms,
+                } = row.ok_or(StartSessionError::Refused)?;
+                let token = LoginToken {
+                    hash,
+                    expires_at_ms,
+                };
+                (user_id, None, Some(token))
             }
         };
         Ok(Proven {
@@ -172,14 +218,14 @@ impl Users {
 
     /// Whether the proof still holds. In the user's turn: whoever deactivates the account, changes
     /// its password or spends the token comes before or after.
-    async fn check_proof(&self, proven: &Proven) -> Result<(), StartSessionError> {
-        let account = self.open_account(&proven.user_id).await?;
-        let password = proven.password_hash.as_ref();
+    async fn check_proof(&self, start: &StartSession) -> Result<(), StartSessionError> {
+        let account = self.open_account(&start.user_id).await?;
+        let password = start.password_hash.as_ref();
         if password.is_some_and(|hash| *hash != account.password_hash) {
             return Err(StartSessionError::Refused);
         }
-        match &proven.login_token {
-            Some((hash, _)) if self.login_token_spent(hash).await? => {
+        match &start.login_token {
+            Some(token) if self.login_token_spent(&token.hash).await? => {
                 Err(StartSessionError::Refused)
             }
             _ => Ok(()),
@@ -187,7 +233,7 @@ impl Users {
     }
 
     /// The device as it is, or a new one.
-    async fn device_at_login(
+    pub(crate) async fn device_at_login(
         &self,
         turn: &Turn,
         user_id: &UserId,
@@ -221,7 +267,8 @@ impl Users {
     }
 }
 
-fn check_names(
+/// Whether a device may be called so.
+pub(crate) fn check_names(
     device_id: &OwnedDeviceId,
     display_name: Option<&str>,
 ) -> Result<(), StartSessionError> {

@@ -5,6 +5,7 @@ use hanse_log::Position;
 use hanse_proto::user as proto;
 use hanse_store::{Column, Key, Kind, StoreError, Table, Value};
 use ruma::OwnedDeviceId;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     TokenHash,
@@ -29,7 +30,7 @@ pub(crate) static SESSIONS: Table = Table {
 };
 
 /// What one answer hands out, as hashes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct PairHashes {
     pub(crate) access: TokenHash,
     /// 0: never.

@@ -1,12 +1,14 @@
 //! What waits for a device.
 
+use hanse_cluster::travelling;
 use hanse_log::Position;
 use hanse_proto::{
     log::{Entry, entry},
     user::{ToDeviceRemoved, UserEntry, user_entry::Kind},
 };
 use hanse_store::{Range, StoreError};
-use ruma::{DeviceId, UserId, events::AnyToDeviceEvent, serde::Raw};
+use ruma::{DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::AnyToDeviceEvent, serde::Raw};
+use serde::{Deserialize, Serialize};
 use serde_json::{
     json,
     value::{RawValue, to_raw_value},
@@ -14,6 +16,7 @@ use serde_json::{
 
 use crate::{
     Unavailable, Users,
+    commands::command,
     tables::inbox::{self, InboxRow, TO_DEVICE_INBOX},
     turn::Turn,
 };
@@ -35,6 +38,17 @@ pub struct ToDevicePage {
     /// Whether more wait.
     pub more: bool,
 }
+
+/// Removes what a device has acknowledged.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RemoveToDevice {
+    user_id: OwnedUserId,
+    device_id: OwnedDeviceId,
+    #[serde(with = "travelling::position")]
+    up_to: Position,
+}
+command!(RemoveToDevice, "user.remove_to_device", of user_id,
+    Users::remove_to_device_here => (), Unavailable);
 
 impl Users {
     /// What reached a device after one position of its user's slot and not after another.
@@ -64,6 +78,16 @@ impl Users {
         (user_id, device_id): (&UserId, &DeviceId),
         up_to: Position,
     ) -> Result<(), Unavailable> {
+        let remove = RemoveToDevice {
+            user_id: user_id.to_owned(),
+            device_id: device_id.to_owned(),
+            up_to,
+        };
+        self.routed(remove).await
+    }
+
+    async fn remove_to_device_here(&self, remove: &RemoveToDevice) -> Result<(), Unavailable> {
+        let (user_id, device_id, up_to) = (&remove.user_id, &remove.device_id, remove.up_to);
         let slot = self.inner.logs.slot_of(user_id.as_str());
         let mut range = Range::at_most([up_to.packed().into()]);
         loop {

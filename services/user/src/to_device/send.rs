@@ -14,13 +14,15 @@ use ruma::{
     DeviceId, OwnedDeviceId, OwnedUserId, UserId, events::AnyToDeviceEventContent, serde::Raw,
     to_device::DeviceIdOrAllDevices,
 };
+use serde::{Deserialize, Serialize};
 
 use super::parts::{Message, Part, Recipients, split};
 use crate::{
     Unavailable, Users,
+    commands::command,
     config::ttl_ms,
     devices::DEVICES_READ_MAX,
-    error::from_unavailable,
+    error::{from_unavailable, refusals},
     tables::{
         device::DeviceRow,
         to_device_transaction::{self, ToDeviceTransactionRow},
@@ -42,7 +44,7 @@ const ALL_DEVICES_BYTES_MAX: usize = 48 * 1024;
 pub type DeviceMessage = Raw<AnyToDeviceEventContent>;
 
 /// What a device sends to devices.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ToDeviceMessages {
     /// The type of all of them.
     pub event_type: String,
@@ -53,7 +55,7 @@ pub struct ToDeviceMessages {
 }
 
 /// Why nothing was sent.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
 pub enum SendToDeviceError {
     /// A content is no JSON object (`M_BAD_JSON`).
     #[error("the content of a message is a JSON object")]
@@ -76,6 +78,17 @@ pub enum SendToDeviceError {
 }
 
 from_unavailable!(SendToDeviceError);
+refusals!(SendToDeviceError);
+
+/// Sends messages from a device.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SendToDevice {
+    sender: OwnedUserId,
+    device_id: OwnedDeviceId,
+    messages: ToDeviceMessages,
+}
+command!(SendToDevice, "user.send_to_device", of sender,
+    Users::send_to_device_here => (), SendToDeviceError, repeats safely);
 
 impl Users {
     /// Sends messages to devices of local users; to devices that do not exist nothing is sent.
@@ -86,6 +99,20 @@ impl Users {
         request: &ToDeviceMessages,
     ) -> Result<(), SendToDeviceError> {
         check(request)?;
+        let send = SendToDevice {
+            sender: sender.to_owned(),
+            device_id: device_id.to_owned(),
+            messages: request.clone(),
+        };
+        self.routed(send).await
+    }
+
+    async fn send_to_device_here(&self, send: &SendToDevice) -> Result<(), SendToDeviceError> {
+        let SendToDevice {
+            sender,
+            device_id,
+            messages: request,
+        } = send;
         let parts = split(&request.messages);
         let mut last = None;
         {
@@ -139,7 +166,7 @@ impl Users {
             .map(Some)
     }
 
-    /// The devices that there are of those that a message is for.
+    /// The devices that there are, and have room, of those that a message is for.
     async fn resolve(
         &self,
         message: &Message<'_>,
@@ -147,13 +174,19 @@ impl Users {
         if !self.is_local(message.user_id) {
             return Ok(None);
         }
-        let device_ids = match &message.recipients {
+        let existing: Vec<OwnedDeviceId> = match &message.recipients {
             Recipients::One(device_id) => {
                 let device = self.device_row(message.user_id, device_id).await?;
                 device.map(|device| device.device_id).into_iter().collect()
             }
             Recipients::AllBut(named) => self.all_devices_but(message.user_id, named).await?,
         };
+        let mut device_ids = Vec::new();
+        for device_id in existing {
+            if self.fits(message.user_id, &device_id).await? {
+                device_ids.push(device_id);
+            }
+        }
         Ok((!device_ids.is_empty()).then(|| proto::DeviceMessage {
             device_ids: device_ids.iter().map(ToString::to_string).collect(),
             content: message.content.to_owned(),

@@ -196,7 +196,7 @@ async fn keys_go_with_the_device_and_with_its_identity() {
     users.logout(&session).await.unwrap();
     assert!(
         users
-            .keys_of(&alice, &[])
+            .keys_of(&alice, &[], &alice)
             .await
             .unwrap()
             .device_keys

@@ -7,7 +7,10 @@
 )]
 
 mod accounts;
+mod backups;
+mod cross_signing;
 mod data;
+mod dehydrated;
 mod keys;
 mod names;
 mod refreshing;

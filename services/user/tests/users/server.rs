@@ -3,12 +3,13 @@
 use std::{fmt::Write, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use hanse_cluster::Router;
 use hanse_log::{Applier, LogParts, Position, Rows, Slot, SlotLogs, SlotMap};
 use hanse_proto::log::{Entry, entry::Kind};
 use hanse_runtime::{Clock, ManualClock, SeededRandom, TaskHandle, Tasks};
 use hanse_store::{
-    ConditionalBatch, Consistency, Durability, Key, Mutation, Outcome, Page, Row, Scan, Store,
-    StoreError, Table,
+    ConditionalBatch, Consistency, Direction, Durability, Key, Mutation, Outcome, Page, Range, Row,
+    Scan, Store, StoreError, Table, Value,
 };
 use hanse_store_embedded::{EmbeddedStore, Options};
 use hanse_user::{
@@ -100,6 +101,7 @@ pub(crate) struct Server {
 
 struct Running {
     tasks: Tasks,
+    store: Arc<dyn Store>,
     users: Users,
     logs: SlotLogs,
     recorder: Arc<Recorder>,
@@ -154,7 +156,7 @@ impl Server {
         });
         let logs = logs.await.unwrap();
         let users = Users::new(UserParts {
-            store,
+            store: Arc::clone(&store),
             logs: logs.clone(),
             clock: Arc::new(self.clock.clone()),
             random,
@@ -162,10 +164,12 @@ impl Server {
             passwords: tasks.blocking_pool("passwords", 1, 64),
             server_name: server_name!("hanse.test").to_owned(),
             config: self.config.clone(),
+            router: Router::alone(),
         });
         let users = users.unwrap();
         self.running = Some(Running {
             tasks,
+            store,
             users,
             logs,
             recorder,
@@ -226,6 +230,22 @@ impl Server {
             .iter()
             .filter(|entry| which(entry))
             .count()
+    }
+
+    /// Rows of a partition of a table, at most 10,000.
+    pub(crate) async fn rows(&self, table: &str, partition: Vec<Value>) -> usize {
+        let scan = Scan {
+            table: tables()
+                .into_iter()
+                .find(|known| known.name == table)
+                .unwrap(),
+            partition,
+            range: Range::all(),
+            direction: Direction::Forward,
+            limit: 10_000,
+        };
+        let page = self.running.as_ref().unwrap().store.scan(scan).await;
+        page.unwrap().rows.len()
     }
 
     /// Whether this text was ever written to the store.

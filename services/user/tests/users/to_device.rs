@@ -1,6 +1,6 @@
 //! Messages to devices.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use hanse_log::Position;
 use hanse_proto::{
@@ -152,7 +152,7 @@ async fn a_large_request_survives_crashes_whole() {
                 .send_to_device((&alice, device_id!("S")), &message)
                 .await;
         });
-        tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
         server.crash_and_restart().await;
         let _ = sending.await;
     }
@@ -241,4 +241,38 @@ async fn what_cannot_be_sent_is_refused_whole() {
             .await
             .is_empty()
     );
+}
+
+/// Sabotage: send whatever the count says.
+#[tokio::test]
+async fn a_device_that_never_asks_keeps_the_oldest_messages() {
+    let server = Server::start_with(|config| config.to_device_waiting_max = 30).await;
+    let users = server.users();
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let (alice, bob) = (alice.user_id, bob.user_id);
+    server.log_in(&bob, Some("D")).await;
+    server.log_in(&bob, Some("E")).await;
+    let send_50 = async |from: i64, device: &str| {
+        for n in from..from + 50 {
+            let txn_id = format!("{device}{n}");
+            send(
+                users,
+                &alice,
+                &request(&txn_id, &[(&bob, device, json!({ "n": n }))]),
+            )
+            .await;
+        }
+    };
+    send_50(0, "D").await;
+    let kept: Vec<i64> = (0..30).collect();
+    assert_eq!(waiting(users, &bob, device_id!("D")).await, kept);
+    // The other device is not concerned; this one takes messages again when it has asked.
+    send_50(100, "E").await;
+    assert_eq!(waiting(users, &bob, device_id!("E")).await.len(), 30);
+    let all = (&*bob, device_id!("D"));
+    users.remove_to_device(all, Position::END).await.unwrap();
+    server.pass(Duration::from_mins(1));
+    send_50(200, "D").await;
+    let kept: Vec<i64> = (200..230).collect();
+    assert_eq!(waiting(users, &bob, device_id!("D")).await, kept);
 }
