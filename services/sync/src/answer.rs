@@ -28,9 +28,12 @@ use crate::{
 const ROOMS_AT_ONCE: usize = 8;
 /// Membership notices read for one answer.
 const NOTICES_MAX: usize = 1_000;
-/// How long an answer waits for memory to reach a membership that was just read, and how often.
+/// How long an answer waits for memory to reach a membership that was just read, or a token of another
+/// worker: without the bus, a worker may be 3 s behind another.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(6);
+/// Pauses between two looks, the first and the longest.
 const CATCH_UP_PAUSE: Duration = Duration::from_millis(2);
-const CATCH_UPS_MAX: usize = 500;
+const CATCH_UP_PAUSE_MAX: Duration = Duration::from_millis(32);
 
 /// An answer, and whether it says anything.
 pub(crate) struct Answer {
@@ -144,26 +147,33 @@ impl Inner {
 
     /// Chooses the vector and takes the user's rooms, at one moment.
     async fn snapshot(&self, ask: &Ask) -> Result<Snapshot, SyncError> {
-        for _ in 0..CATCH_UPS_MAX {
-            if let Some(snapshot) = self.try_snapshot(ask) {
-                return Ok(snapshot);
+        let catch_up = async {
+            let mut pause = CATCH_UP_PAUSE;
+            loop {
+                if let Some(snapshot) = self.try_snapshot(ask) {
+                    return snapshot;
+                }
+                tokio::time::sleep(pause).await;
+                pause = CATCH_UP_PAUSE_MAX.min(pause * 2);
             }
-            tokio::time::sleep(CATCH_UP_PAUSE).await;
-        }
-        let source = "the follower does not catch up".into();
-        Err(hanse_store::StoreError::Unavailable { source }.into())
+        };
+        let caught_up = tokio::time::timeout(CATCH_UP_WITHIN, catch_up).await;
+        caught_up.map_err(|_| {
+            let source = "the follower does not catch up".into();
+            hanse_store::StoreError::Unavailable { source }.into()
+        })
     }
 
     /// `None`: a membership was read from the archives that memory has not reached yet, or a token
     /// from another worker is ahead of this one.
     fn try_snapshot(&self, ask: &Ask) -> Option<Snapshot> {
-        let typing_ms = self.typing.latest_ms();
+        let typing = self.typing.latest();
         let memory = self.memory.read();
         let rooms = memory.online.rooms(&ask.user_id)?;
         let own_slot = self.logs.slot_of(ask.user_id.as_str());
         let mut token = SyncToken {
             map_version: self.logs.map().version(),
-            typing_ms,
+            typing,
             ..SyncToken::default()
         };
         let mut at = Vec::with_capacity(rooms.len());
@@ -177,7 +187,10 @@ impl Inner {
             if room.position > now || since.is_some_and(|since| since > now) {
                 return None;
             }
-            if stays_in_token(&room.membership) || since.is_some_and(|s| room.position > s) {
+            // It leaves the token only after the leave was told, and the own slot's notice of it, too.
+            let told_late =
+                |since| room.position > since || memory.online.is_unnoticed(&ask.user_id, room);
+            if stays_in_token(&room.membership) || since.is_some_and(told_late) {
                 token.slots.insert(slot, now);
             }
             let after = since.unwrap_or(Position::START);
@@ -225,19 +238,13 @@ impl Inner {
     }
 
     fn distribute_typing(&self, ask: &Ask, rooms: &mut [RoomAt]) {
-        let seen = ask.since.as_ref().map(|since| since.typing_ms);
-        let changed: BTreeMap<_, _> = self
-            .typing
-            .changed_after(seen.unwrap_or(i64::MIN))
-            .into_iter()
-            .collect();
-        if changed.is_empty() {
+        let seen = ask.since.as_ref().map(|since| since.typing);
+        // The usual case: nothing happened anywhere.
+        if seen == Some(self.typing.latest()) {
             return;
         }
         for at in rooms {
-            let users = changed.get(&at.room.room_id).cloned();
-            // Nobody typing is news only to who knows otherwise.
-            at.typing = users.filter(|users| seen.is_some() || !users.is_empty());
+            at.typing = self.typing.news(&at.room.room_id, seen);
         }
     }
 
@@ -295,7 +302,10 @@ impl Inner {
         let news = at.since.is_none_or(|since| at.room.position > since);
         match &at.room.membership {
             MembershipState::Join => self.joined(ask, at).await,
-            MembershipState::Invite => Ok(news.then(|| View::Invited(invited(&at.room)))),
+            MembershipState::Invite if news && !self.is_ignored(ask, &at.room).await? => {
+                Ok(Some(View::Invited(invited(&at.room))))
+            }
+            MembershipState::Invite => Ok(None),
             MembershipState::Knock => Ok(news.then(|| View::Knocked(knocked(&at.room)))),
             _ if news => self.left(ask, at).await,
             _ => Ok(None),
@@ -332,7 +342,7 @@ fn knocked(room: &UserRoom) -> KnockedRoom {
     knocked
 }
 
-fn stripped<T>(room: &UserRoom) -> Vec<ruma::serde::Raw<T>> {
+pub(crate) fn stripped<T>(room: &UserRoom) -> Vec<ruma::serde::Raw<T>> {
     let events = room.stripped_state.as_deref().map(serde_json::from_str);
     events.and_then(Result::ok).unwrap_or_default()
 }

@@ -24,6 +24,8 @@ const ENCRYPTION: &str = "m.room.encryption";
 const ROOMS_AT_ONCE: usize = 8;
 /// Members of a room that the user left who are looked at, whether they are in other rooms.
 const LEFT_MEMBERS_MAX: i64 = 1_000;
+/// Rooms of a user that are searched for somebody of another server.
+const REMOTE_ROOMS_MAX: usize = 64;
 
 /// The stretch of time that is asked about.
 #[derive(Clone, Copy, Debug)]
@@ -91,16 +93,24 @@ impl Inner {
             all.changed.remove(&gone);
             lists.left.push(gone);
         }
-        if own.changed != Changed::No
-            && self
-                .users
-                .devices_changed(user_id, own.since, own.now)
-                .await?
-        {
-            all.changed.insert(user_id.to_owned());
+        if own.changed != Changed::No {
+            all.changed.extend(self.own_changes(user_id, own).await?);
         }
         lists.changed = all.changed.into_iter().collect();
         Ok(lists)
+    }
+
+    /// What the user's own devices alone are told: of the user, and of those whose keys the user signed.
+    async fn own_changes(
+        &self,
+        user_id: &UserId,
+        Own { since, now, .. }: Own,
+    ) -> Result<Vec<OwnedUserId>, SyncError> {
+        let mut changed = self.users.signed_users(user_id, since, now).await?;
+        if self.users.devices_changed(user_id, since, now).await? {
+            changed.push(user_id.to_owned());
+        }
+        Ok(changed)
     }
 
     async fn seen_in(&self, user_id: &UserId, stretch: &Stretch<'_>) -> Result<Seen, SyncError> {
@@ -221,8 +231,27 @@ impl Inner {
         Ok(match present {
             [false, true] => Moved::In,
             [true, false] => Moved::Out,
+            [true, true] if self.was_away(room_id, user_id, since, now).await? => Moved::In,
             _ => Moved::Nothing,
         })
+    }
+
+    /// Whether somebody who is there at both ends was out of the room in between: what changed of
+    /// their devices then was told to nobody here.
+    async fn was_away(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+        since: Position,
+        now: Position,
+    ) -> Result<bool, SyncError> {
+        let key = (MEMBER, user_id.as_str());
+        let versions = self
+            .rooms
+            .state_versions_between(room_id, key, since, now)
+            .await?;
+        let memberships = versions.into_iter().map(|(_, state)| state?.membership);
+        Ok(memberships.into_iter().any(|is| !counts(is.as_deref())))
     }
 
     /// Whether somebody is in a room that the user is in, of those whose members are told of each
@@ -236,16 +265,43 @@ impl Inner {
             .iter()
             .filter(|stretch| stretch.room.membership == MembershipState::Join);
         let joined: BTreeSet<&OwnedRoomId> = joined.map(|stretch| &stretch.room.room_id).collect();
-        let theirs = self.rooms.user_rooms(other).await?;
-        let shared = theirs.iter().filter(|room| {
-            counts(Some(room.membership.as_str())) && joined.contains(&room.room_id)
-        });
-        for room in shared {
-            if self.rooms.tells_devices(&room.room_id).await? {
+        for room_id in self.rooms_of(other, &joined).await? {
+            if self.rooms.tells_devices(&room_id).await? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Which of these rooms somebody is in. Of a user of another server there is no list of rooms:
+    /// each is looked at, and of too many it is taken that the user is in one.
+    async fn rooms_of(
+        &self,
+        other: &UserId,
+        joined: &BTreeSet<&OwnedRoomId>,
+    ) -> Result<Vec<OwnedRoomId>, SyncError> {
+        let mut theirs = Vec::new();
+        if self.users.is_local(other) {
+            for room in self.rooms.user_rooms(other).await? {
+                if counts(Some(room.membership.as_str())) && joined.contains(&room.room_id) {
+                    theirs.push(room.room_id);
+                }
+            }
+            return Ok(theirs);
+        }
+        if joined.len() > REMOTE_ROOMS_MAX {
+            return Ok(joined.iter().map(|room_id| (*room_id).clone()).collect());
+        }
+        for room_id in joined {
+            let member = self
+                .rooms
+                .state(room_id, MEMBER, other.as_str(), Position::END)
+                .await?;
+            if counts(member.and_then(|member| member.membership).as_deref()) {
+                theirs.push((*room_id).clone());
+            }
+        }
+        Ok(theirs)
     }
 }
 

@@ -24,8 +24,9 @@ impl Inner {
         let room_id = &at.room.room_id;
         let filter = &ask.filter.room.ephemeral;
         let mut events = Vec::new();
-        if at.changed != Changed::No && Ask::wants(filter, room_id, "m.receipt") {
-            let after = since.unwrap_or(Position::START);
+        let after = since.unwrap_or(Position::START);
+        let read = self.memory.read().anybody_read(room_id, at.slot, after);
+        if read != Changed::No && Ask::wants(filter, room_id, "m.receipt") {
             let receipts = self.rooms.receipts(room_id, after, at.now).await?;
             let shown: Vec<_> = receipts.iter().filter(|r| shows(ask, r)).collect();
             if !shown.is_empty() {

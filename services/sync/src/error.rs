@@ -17,6 +17,21 @@ pub enum SyncError {
         /// Its id.
         id: String,
     },
+    /// A worker in another process refused what the client sent (`M_INVALID_PARAM`).
+    #[error("{reason}")]
+    Refused {
+        /// Why, for the client.
+        reason: String,
+    },
+    /// Too many clients wait on the worker.
+    #[error("too many clients wait")]
+    Full,
+    /// No worker answered.
+    #[error("no answer: {reason}")]
+    Unanswered {
+        /// Why, for people.
+        reason: String,
+    },
     /// The archives cannot be read.
     #[error("the archives cannot be read")]
     Store(#[from] StoreError),

@@ -12,16 +12,20 @@ use hanse_event::Pdu;
 use hanse_log::{AppliedBatch, Position, Slot, SlotMap};
 use hanse_proto::{
     log::entry::Kind,
-    room::{Event, EventStatus, MemberDevicesChanged, Redacted, RoomEntry, room_entry},
+    room::{
+        Event, EventStatus, MemberDevicesChanged, Redacted, RoomEntry, StateChange, room_entry,
+    },
     user::{UserEntry, user_entry},
 };
 use hanse_room::TimelineEvent;
-use ruma::{OwnedEventId, OwnedRoomId, RoomId, UserId};
+use ruma::{OwnedEventId, OwnedRoomId, OwnedUserId, RoomId, UserId};
 
 use crate::online::{Online, OnlineUser};
 
 /// Events kept of a room that an online user is in.
 const EVENTS_MAX: usize = 100;
+/// Users of a room whose last receipt is known.
+const READERS_MAX: usize = 1_000;
 /// Rooms and users of which the last change is known.
 const TRACKED_MAX: usize = 200_000;
 
@@ -36,9 +40,28 @@ struct RecentRoom {
     last_member: Position,
     /// The last time that members' devices changed.
     last_devices: Position,
+    /// The last change of the state, or redaction of any event.
+    last_state: Position,
+    /// The last change of the state that no event of the timeline brought: by state resolution.
+    last_resolved: Position,
+    /// The last receipt, of anybody …
+    last_receipt: Position,
+    /// … of users that were online then …
+    receipts: HashMap<OwnedUserId, Position>,
+    /// … and of those who are not among them.
+    last_other_receipt: Position,
     /// Events after this are all in `events`.
     floor: Position,
     events: VecDeque<Arc<TimelineEvent>>,
+}
+
+/// The last changes of one user's own data.
+#[derive(Clone, Copy, Debug, Default)]
+struct RecentUser {
+    /// What a sync tells.
+    shown: Position,
+    /// The devices and their keys.
+    keys: Position,
 }
 
 /// What is remembered of one slot.
@@ -55,9 +78,18 @@ struct RecentSlot {
 pub(crate) struct Memory {
     slots: Vec<RecentSlot>,
     rooms: HashMap<OwnedRoomId, RecentRoom>,
-    /// The last change of each user's own data.
-    users: HashMap<String, Position>,
+    /// The last changes of each user's own data.
+    users: HashMap<String, RecentUser>,
     pub(crate) online: Online,
+}
+
+/// Whom a batch concerns.
+#[derive(Debug, Default)]
+pub(crate) struct Concerned {
+    /// To be answered now.
+    pub(crate) at_once: Vec<Arc<OnlineUser>>,
+    /// To be told that others' devices changed.
+    pub(crate) soon: Vec<Arc<OnlineUser>>,
 }
 
 /// Whether something changed after a position.
@@ -127,7 +159,46 @@ impl Memory {
 
     /// Whether a user's own data changed after a position of the user's slot.
     pub(crate) fn user_changed(&self, user_id: &UserId, slot: Slot, after: Position) -> Changed {
-        self.changed(self.users.get(user_id.as_str()).copied(), slot, after)
+        let last = self.users.get(user_id.as_str()).map(|user| user.shown);
+        self.changed(last, slot, after)
+    }
+
+    /// Whether what a user's devices have left of their keys changed after a position of the user's slot.
+    pub(crate) fn keys_changed(&self, user_id: &UserId, slot: Slot, after: Position) -> Changed {
+        let last = self.users.get(user_id.as_str()).map(|user| user.keys);
+        self.changed(last, slot, after)
+    }
+
+    /// Whether a room's state changed after a position of its slot.
+    pub(crate) fn state_changed(&self, room_id: &RoomId, slot: Slot, after: Position) -> Changed {
+        let last = self.rooms.get(room_id).map(|room| room.last_state);
+        self.changed(last, slot, after)
+    }
+
+    /// Whether state resolution gave a room's state other values after a position of its slot.
+    pub(crate) fn state_resolved(&self, room_id: &RoomId, slot: Slot, after: Position) -> Changed {
+        let last = self.rooms.get(room_id).map(|room| room.last_resolved);
+        self.changed(last, slot, after)
+    }
+
+    /// Whether anybody has read further in a room after a position of its slot.
+    pub(crate) fn anybody_read(&self, room_id: &RoomId, slot: Slot, after: Position) -> Changed {
+        let last = self.rooms.get(room_id).map(|room| room.last_receipt);
+        self.changed(last, slot, after)
+    }
+
+    /// Whether a user has read further in a room after a position of its slot.
+    pub(crate) fn receipts_changed(
+        &self,
+        (user_id, room_id): (&UserId, &RoomId),
+        slot: Slot,
+        after: Position,
+    ) -> Changed {
+        let last = self.rooms.get(room_id).map(|room| {
+            let own = room.receipts.get(user_id).copied();
+            own.unwrap_or_default().max(room.last_other_receipt)
+        });
+        self.changed(last, slot, after)
     }
 
     fn changed(&self, last: Option<Position>, slot: Slot, after: Position) -> Changed {
@@ -159,21 +230,36 @@ impl Memory {
         (room.floor <= after).then(|| room.events.iter().filter(within).cloned().collect())
     }
 
-    /// Takes a batch in; returns whom to wake.
-    pub(crate) fn take(&mut self, batch: &AppliedBatch) -> Vec<Arc<OnlineUser>> {
-        let mut awake = Vec::new();
+    /// Takes a batch in; returns whom it concerns.
+    pub(crate) fn take(&mut self, batch: &AppliedBatch) -> Concerned {
+        let mut concerned = Concerned::default();
         for (position, entry) in batch.positioned() {
+            let Concerned { at_once, soon } = &mut concerned;
+            let before = (at_once.len(), soon.len());
             match &entry.kind {
-                Some(Kind::Room(room)) => self.take_room(room, position, batch.slot, &mut awake),
-                Some(Kind::User(user)) => self.take_user(user, position, &mut awake),
+                Some(Kind::Room(room)) => match &room.kind {
+                    Some(room_entry::Kind::MemberDevicesChanged(changed)) => {
+                        self.take_device_change(changed, position, batch.slot, soon);
+                    }
+                    _ => self.take_room(room, position, batch.slot, at_once),
+                },
+                Some(Kind::User(user)) => {
+                    let cause = entry.relay_source.as_ref();
+                    let cause = cause.map(|source| Position::from_packed(source.position));
+                    self.take_user(user, position, cause, at_once);
+                }
                 Some(Kind::Name(_)) | None => {}
+            }
+            let told = at_once.iter().skip(before.0);
+            for user in told.chain(soon.iter().skip(before.1)) {
+                user.woken_by(&entry.trace_parent);
             }
         }
         if let Some(recent) = self.slots.get_mut(batch.slot.0 as usize) {
             recent.seen = batch.end();
         }
         self.bound();
-        awake
+        concerned
     }
 
     fn take_room(
@@ -183,24 +269,34 @@ impl Memory {
         slot: Slot,
         awake: &mut Vec<Arc<OnlineUser>>,
     ) {
-        if let Some(room_entry::Kind::MemberDevicesChanged(changed)) = &entry.kind {
-            return self.take_device_change(changed, position, slot, awake);
+        let Some(kind) = &entry.kind else { return };
+        // Kept, and shown to nobody.
+        if matches!(kind, room_entry::Kind::Event(event) if event.status() != EventStatus::Accepted)
+        {
+            return;
         }
         let Ok(room_id) = RoomId::parse(&entry.room_id) else {
             return;
         };
         let listened = self.online.listens(&room_id);
+        let reader = match kind {
+            room_entry::Kind::Receipt(receipt) => self.online.user(&receipt.user_id),
+            _ => None,
+        };
         let room = self.recent(&room_id, slot);
         room.last = position;
-        if let Some(room_entry::Kind::Event(event)) = &entry.kind {
-            room.last_event = position;
-            if changes_members(event) {
-                room.last_member = position;
+        match kind {
+            room_entry::Kind::Event(event) => room.take_event(event, position, listened),
+            room_entry::Kind::StateResolved(resolved) => {
+                room.last_resolved = position;
+                room.take_change(resolved.change.as_ref(), position);
             }
-            room.take_event(event, position, listened);
-            self.online
-                .take_membership(&room_id, event, position, awake);
+            room_entry::Kind::Receipt(_) => {
+                room.take_receipt(reader.map(|user| user.user_id.clone()), position);
+            }
+            _ => {}
         }
+        self.online.take_membership(entry, position, awake);
         self.online.listeners(&room_id, awake);
     }
 
@@ -236,6 +332,7 @@ impl Memory {
         &mut self,
         entry: &UserEntry,
         position: Position,
+        cause: Option<Position>,
         awake: &mut Vec<Arc<OnlineUser>>,
     ) {
         let shown = matches!(
@@ -245,11 +342,19 @@ impl Memory {
                     | user_entry::Kind::RoomForgotten(_)
                     | user_entry::Kind::Membership(_)
                     | user_entry::Kind::DeviceChanged(_)
+                    | user_entry::Kind::CrossSigningKey(_)
+                    | user_entry::Kind::KeySignatures(_)
                     | user_entry::Kind::ToDevice(_)
             )
         );
+        if let (Some(user_entry::Kind::Membership(notice)), Some(cause)) = (&entry.kind, cause) {
+            self.online.noticed(&entry.user_id, &notice.room_id, cause);
+        }
+        if changes_keys(entry) {
+            self.users.entry(entry.user_id.clone()).or_default().keys = position;
+        }
         if shown {
-            self.users.insert(entry.user_id.clone(), position);
+            self.users.entry(entry.user_id.clone()).or_default().shown = position;
             awake.extend(self.online.user(&entry.user_id));
         }
     }
@@ -268,9 +373,32 @@ impl Memory {
 }
 
 impl RecentRoom {
+    /// `user`: if it is online.
+    fn take_receipt(&mut self, user: Option<OwnedUserId>, position: Position) {
+        self.last_receipt = position;
+        if self.receipts.len() >= READERS_MAX {
+            self.receipts.clear();
+            self.last_other_receipt = position;
+        }
+        match user {
+            Some(user) => drop(self.receipts.insert(user, position)),
+            None => self.last_other_receipt = position,
+        }
+    }
+
+    fn take_change(&mut self, change: Option<&StateChange>, position: Position) {
+        let Some(change) = change else { return };
+        self.last_state = position;
+        if changes_members(change) {
+            self.last_member = position;
+        }
+    }
+
     fn take_event(&mut self, event: &Event, position: Position, listened: bool) {
-        if event.status() != EventStatus::Accepted {
-            return;
+        self.last_event = position;
+        self.take_change(event.state.as_ref(), position);
+        if event.redacted.is_some() {
+            self.last_state = position;
         }
         let known = listened.then(|| timeline_event(event, position)).flatten();
         let Some(known) = known else {
@@ -306,14 +434,27 @@ impl RecentRoom {
     }
 }
 
-/// Whether others may have to look at somebody's devices after an event.
-fn changes_members(event: &Event) -> bool {
-    let Some(state) = &event.state else {
-        return false;
-    };
-    let member = state.membership.as_ref();
+/// Whether a user's devices may have others keys left after an entry.
+fn changes_keys(entry: &UserEntry) -> bool {
+    matches!(
+        &entry.kind,
+        Some(
+            user_entry::Kind::DeviceKeys(_)
+                | user_entry::Kind::OneTimeKeysAdded(_)
+                | user_entry::Kind::OneTimeKeyClaimed(_)
+                | user_entry::Kind::FallbackKey(_)
+                | user_entry::Kind::KeysRemoved(_)
+                | user_entry::Kind::SessionStarted(_)
+                | user_entry::Kind::SessionEnded(_)
+        )
+    )
+}
+
+/// Whether others may have to look at somebody's devices after a change of state.
+fn changes_members(change: &StateChange) -> bool {
+    let member = change.membership.as_ref();
     member.is_some_and(|member| member.membership != member.previous)
-        || state.event_type == "m.room.encryption"
+        || change.event_type == "m.room.encryption"
 }
 
 fn timeline_event(event: &Event, position: Position) -> Option<TimelineEvent> {

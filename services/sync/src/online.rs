@@ -7,8 +7,9 @@ use std::{
 };
 
 use hanse_log::Position;
-use hanse_proto::room::Event;
+use hanse_proto::room::{RoomEntry, room_entry::Kind};
 use hanse_room::UserRoom;
+use parking_lot::Mutex;
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId, events::room::member::MembershipState};
 use tokio::sync::Notify;
 
@@ -20,6 +21,24 @@ const LINGER: Duration = Duration::from_mins(3);
 pub(crate) struct OnlineUser {
     pub(crate) user_id: OwnedUserId,
     pub(crate) wake: Notify,
+    /// For what may wait a little: that others' devices changed.
+    pub(crate) nudge: Notify,
+    /// The trace of the last entry that woke it; empty: none, or it was told.
+    woken_by: Mutex<String>,
+}
+
+impl OnlineUser {
+    /// An entry with this `traceparent` concerns the user.
+    pub(crate) fn woken_by(&self, trace_parent: &str) {
+        if !trace_parent.is_empty() {
+            trace_parent.clone_into(&mut self.woken_by.lock());
+        }
+    }
+
+    /// What woke the user, told once.
+    pub(crate) fn take_trace(&self) -> String {
+        std::mem::take(&mut *self.woken_by.lock())
+    }
 }
 
 /// What is held of an online user.
@@ -27,6 +46,8 @@ pub(crate) struct OnlineUser {
 struct Held {
     user: Arc<OnlineUser>,
     rooms: Rooms,
+    /// Up to which position in a room the user's own slot was told of the user's memberships there.
+    noticed: HashMap<OwnedRoomId, Position>,
     seen_at: Duration,
 }
 
@@ -58,11 +79,14 @@ impl Online {
         let user = Arc::new(OnlineUser {
             user_id: user_id.to_owned(),
             wake: Notify::new(),
+            nudge: Notify::new(),
+            woken_by: Mutex::default(),
         });
         let rooms = Rooms::Loading(Vec::new());
         let held = Held {
             user: Arc::clone(&user),
             rooms,
+            noticed: HashMap::new(),
             seen_at: now,
         };
         self.users.insert(user_id.to_owned(), held);
@@ -79,6 +103,11 @@ impl Online {
             return;
         };
         let changed = std::mem::take(changed);
+        let left = rooms.iter().filter(|room| !follows(&room.membership));
+        // What others read from the archives was noticed long ago.
+        for room in left {
+            notice(&mut held.noticed, room.room_id.clone(), room.position);
+        }
         held.rooms = Rooms::Loaded(Arc::default());
         for room in rooms.into_iter().chain(changed) {
             self.set_room(user_id, room);
@@ -118,33 +147,38 @@ impl Online {
         }
     }
 
+    /// The user's own slot was told of a membership, which stands at `at` in the room's slot.
+    pub(crate) fn noticed(&mut self, user_id: &str, room_id: &str, at: Position) {
+        let user = self.user(user_id);
+        let held = user.and_then(|user| self.users.get_mut(&user.user_id));
+        if let (Some(held), Ok(room_id)) = (held, RoomId::parse(room_id)) {
+            notice(&mut held.noticed, room_id, at);
+        }
+    }
+
+    /// Whether the user has left the room and the own slot was not told of it yet: the notice that is
+    /// still to come must not be news.
+    pub(crate) fn is_unnoticed(&self, user_id: &UserId, room: &UserRoom) -> bool {
+        let noticed = self
+            .users
+            .get(user_id)
+            .and_then(|held| held.noticed.get(&room.room_id));
+        !follows(&room.membership) && noticed.is_none_or(|at| *at < room.position)
+    }
+
     /// Keeps online users' rooms up to date.
     pub(crate) fn take_membership(
         &mut self,
-        room_id: &RoomId,
-        event: &Event,
+        entry: &RoomEntry,
         position: Position,
         awake: &mut Vec<Arc<OnlineUser>>,
     ) {
-        let Some(state) = &event.state else { return };
-        let Some(member) = state.membership.as_ref().filter(|member| member.local) else {
-            return;
-        };
-        let Some(user) = self.user(&state.state_key) else {
-            return;
-        };
-        let stripped = Some(member.stripped_state.clone()).filter(|text| !text.is_empty());
-        let previous = Some(member.previous.clone()).filter(|text| !text.is_empty());
-        let room = UserRoom::of_entry(
-            room_id.to_owned(),
-            (member.membership.as_str().into(), previous.map(Into::into)),
-            (event.event_id.as_str(), event.bucket, position),
-            stripped,
-        );
-        if let Some(room) = room {
-            self.set_room(&user.user_id.clone(), room);
+        for (user_id, room) in memberships_of(entry, position) {
+            if let Some(user) = self.user(user_id) {
+                self.set_room(&user.user_id.clone(), room);
+                awake.push(user);
+            }
         }
-        awake.push(user);
     }
 
     /// Whether anybody online is in the room.
@@ -186,6 +220,46 @@ impl Online {
     }
 }
 
+/// The local users whose memberships an entry changes, and the memberships from there on.
+fn memberships_of(entry: &RoomEntry, position: Position) -> Vec<(&str, UserRoom)> {
+    let room_id = || OwnedRoomId::try_from(entry.room_id.as_str()).ok();
+    match &entry.kind {
+        Some(Kind::StateInstalled(installed)) => {
+            let installed = installed.local_memberships.iter().filter_map(|member| {
+                let memberships = (member.membership.as_str().into(), None);
+                let event = (member.event_id.as_str(), position);
+                let stripped = present(&member.stripped_state);
+                let room = UserRoom::of_entry_by_id(room_id()?, memberships, event, stripped)?;
+                Some((member.user_id.as_str(), room))
+            });
+            installed.collect()
+        }
+        Some(Kind::OutOfBandMembership(member)) => {
+            let previous = present(&member.previous).map(Into::into);
+            let memberships = (member.membership.as_str().into(), previous);
+            let event = (member.event_id.as_str(), position);
+            let stripped = present(&member.stripped_state);
+            let room =
+                room_id().and_then(|id| UserRoom::of_entry_by_id(id, memberships, event, stripped));
+            room.into_iter()
+                .map(|room| (member.user_id.as_str(), room))
+                .collect()
+        }
+        _ => UserRoom::of_entry(entry, position).into_iter().collect(),
+    }
+}
+
+/// A text, unless it is empty.
+fn present(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Positions never go back.
+fn notice(noticed: &mut HashMap<OwnedRoomId, Position>, room_id: OwnedRoomId, at: Position) {
+    let known = noticed.entry(room_id).or_insert(at);
+    *known = at.max(*known);
+}
+
 /// Whether an entry of the room may concern a user with this membership.
 fn follows(membership: &MembershipState) -> bool {
     matches!(membership, MembershipState::Join)
@@ -193,14 +267,31 @@ fn follows(membership: &MembershipState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hanse_proto::room::{Event, Membership, StateChange};
     use ruma::{room_id, user_id};
 
     use super::*;
 
-    fn room(membership: MembershipState, seq: i64) -> UserRoom {
-        let at = ("$e:localhost", 0, Position::new(seq, 0));
-        let room_id = room_id!("!r:localhost").to_owned();
-        UserRoom::of_entry(room_id, (membership, None), at, None).unwrap()
+    fn room(membership: &str, seq: i64) -> UserRoom {
+        let membership = Membership {
+            membership: membership.to_owned(),
+            local: true,
+            ..Membership::default()
+        };
+        let state = StateChange {
+            membership: Some(membership),
+            ..StateChange::default()
+        };
+        let event = Event {
+            event_id: "$e:localhost".to_owned(),
+            state: Some(state),
+            ..Event::default()
+        };
+        let entry = RoomEntry {
+            room_id: "!r:localhost".to_owned(),
+            kind: Some(Kind::Event(event)),
+        };
+        UserRoom::of_entry(&entry, Position::new(seq, 0)).unwrap().1
     }
 
     /// Sabotage: read what changed while loading afterwards, or let the older of two win.
@@ -212,8 +303,8 @@ mod tests {
             let (_, load) = online.enter(user, Duration::ZERO);
             assert!(load && online.rooms(user).is_none());
             let of = |seq| match seq {
-                5 => room(MembershipState::Join, 5),
-                seq => room(MembershipState::Invite, seq),
+                5 => room("join", 5),
+                seq => room("invite", seq),
             };
             online.set_room(user, of(told));
             online.loaded(user, vec![of(read)]);

@@ -5,13 +5,13 @@ use hanse_log::Position;
 use hanse_room::{Lens, TimelineEvent};
 use ruma::{
     Int, TransactionId,
-    events::{AnySyncStateEvent, AnySyncTimelineEvent},
+    events::{AnySyncStateEvent, AnySyncTimelineEvent, room::member::MembershipState},
     serde::Raw,
 };
 
 use serde_json::value::to_raw_value;
 
-use crate::{SyncError, ask::Ask, fields, worker::Inner};
+use crate::{SyncError, ask::Ask, fields, memory::Changed, worker::Inner};
 
 impl Inner {
     /// A timeline event: with the transaction id for the device that sent it, with what a state
@@ -26,8 +26,14 @@ impl Inner {
             Some(event_id) => self.rooms.event(event.pdu.room_id(), event_id).await?,
             None => None,
         };
+        let membership = match lens {
+            Some(lens) => lens.membership_at(event.position),
+            // Nothing changed since the token, at which the user was in the room.
+            None => MembershipState::Join,
+        };
         let mut unsigned = Unsigned {
             age: age(self.clock.now_ms(), event),
+            membership: Some(membership),
             ..Unsigned::default()
         }
         .replacing(previous.as_ref().map(|previous| &previous.pdu));
@@ -37,14 +43,27 @@ impl Inner {
         {
             unsigned.transaction_id = Some(<&TransactionId>::from(txn_id.as_str()));
         }
-        let relations = self
-            .rooms
-            .aggregated(event, &ask.user_id, lens, now)
-            .await?;
+        let relations = if self.may_be_related_to(event) {
+            let reader = &ask.user_id;
+            self.rooms.aggregated(event, reader, lens, now).await?
+        } else {
+            None
+        };
         let relations = relations.and_then(|relations| to_raw_value(&relations).ok());
         unsigned.relations = relations.as_deref();
         let shown = client::sync_timeline_event(&event.pdu, &unsigned);
         Ok(fields::keep(shown, ask.filter.event_fields.as_deref()))
+    }
+}
+
+impl Inner {
+    /// Nothing relates to a room's newest event if it was made here: nobody knew its id before.
+    fn may_be_related_to(&self, event: &TimelineEvent) -> bool {
+        let room_id = event.pdu.room_id();
+        let slot = self.logs.slot_of(room_id.as_str());
+        let memory = self.memory.read();
+        let newest = memory.events_changed(room_id, slot, event.position) == Changed::No;
+        !newest || event.pdu.sender().server_name() != self.users.server_name()
     }
 }
 

@@ -1,5 +1,7 @@
 //! The view of a room that the user is in, or was.
 
+use std::sync::Arc;
+
 use hanse_log::Position;
 use hanse_room::{Lens, TimelineEvent};
 use hanse_user::AccountDatum;
@@ -14,7 +16,7 @@ use crate::{
     ask::Ask,
     memory::Changed,
     present,
-    state::Extent,
+    state::{Extent, Told},
     timeline::Shown,
     worker::Inner,
 };
@@ -32,25 +34,30 @@ impl Inner {
             .timeline(ask, at, (after, at.now), lens.as_ref())
             .await?;
         let mut room = JoinedRoom::default();
-        let state = self.state(ask, at, (extent, at.now), &shown).await?;
+        let mut state = self.state(ask, at, (extent, at.now), &shown).await?;
         room.ephemeral.events = self.ephemeral(ask, at, known).await?;
         room.account_data.events = match known {
             Some(_) => account_data::room_events(ask, &at.account_data),
             None => self.all_room_data(ask, at).await?,
         };
         let full = extent == Extent::Full;
-        if !full && shown.events.is_empty() && !shown.limited && state.is_empty() && room.is_empty()
-        {
+        let nothing = shown.events.is_empty() && !shown.limited && state.is_empty();
+        if !full && nothing && room.is_empty() {
             return Ok(None);
         }
-        self.summarise(ask, at, full, &shown, &mut room).await?;
+        if state.members_changed {
+            self.summarise(ask, at, &mut room).await?;
+            let heroes = &room.summary.heroes;
+            self.add_heroes(ask, at, extent, &shown, heroes, &mut state.events)
+                .await?;
+        }
         if full || at.changed != Changed::No {
             self.count_unread(ask, at, at.now, &mut room).await?;
         }
         room.timeline = self
             .present_timeline(ask, at, shown, (after, lens.as_ref()))
             .await?;
-        room.state = self.present_state(ask, &state);
+        room.state = self.present_state(ask, &state.events);
         Ok(Some(View::Joined(Box::new(room))))
     }
 
@@ -58,7 +65,11 @@ impl Inner {
     pub(crate) async fn left(&self, ask: &Ask, at: &RoomAt) -> Result<Option<View>, SyncError> {
         let asked_for = ask.since.is_none() && ask.filter.room.include_leave;
         let told = at.since.is_some() || at.noticed;
-        if !asked_for && !told || self.is_forgotten(ask, at).await? {
+        if !asked_for && !told {
+            return Ok(None);
+        }
+        // Other devices have to learn that the room was left, however soon it was forgotten.
+        if !told && self.is_forgotten(ask, at).await? {
             return Ok(None);
         }
         let room_id = &at.room.room_id;
@@ -72,15 +83,23 @@ impl Inner {
             // An invitation that was refused or withdrawn, a ban of a stranger: the event alone.
             None => crate::state::just_before(left_at),
         };
-        let shown = self
+        let mut shown = self
             .timeline(ask, at, (after, left_at), Some(&lens))
             .await?;
-        let mut room = LeftRoom::default();
+        if at.room.is_out_of_band() && !was_in && shown.events.is_empty() {
+            // We were not in the room: the leave is in no timeline.
+            let event = self.rooms.membership_event(&at.room).await?;
+            let leave =
+                event.filter(|event| event.pdu.membership() == Some(at.room.membership.clone()));
+            shown.events.extend(leave.map(Arc::new));
+        }
+        let mut state = Told::default();
         if was_in {
             let extent = knew.map_or(Extent::Full, Extent::Since);
-            let state = self.state(ask, at, (extent, left_at), &shown).await?;
-            room.state = self.present_state(ask, &state);
+            state = self.state(ask, at, (extent, left_at), &shown).await?;
         }
+        let mut room = LeftRoom::default();
+        room.state = self.present_state(ask, &state.events);
         room.timeline = self
             .present_timeline(ask, at, shown, (after, Some(&lens)))
             .await?;

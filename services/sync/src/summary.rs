@@ -5,28 +5,19 @@
 use hanse_room::StateAt;
 use ruma::{OwnedUserId, UInt, api::client::sync::sync_events::v3::JoinedRoom};
 
-use crate::{SyncError, answer::RoomAt, ask::Ask, timeline::Shown, worker::Inner};
+use crate::{SyncError, answer::RoomAt, ask::Ask, worker::Inner};
 
 /// Members that a room without a name is named after.
 const HEROES_MAX: usize = 5;
 
 impl Inner {
-    /// Adds the summary where a membership may have changed.
+    /// Adds the summary.
     pub(crate) async fn summarise(
         &self,
         ask: &Ask,
         at: &RoomAt,
-        full: bool,
-        shown: &Shown,
         room: &mut JoinedRoom,
     ) -> Result<(), SyncError> {
-        let moved = shown
-            .events
-            .iter()
-            .any(|event| event.pdu.type_name() == "m.room.member");
-        if !full && !moved && shown.whole {
-            return Ok(());
-        }
         let Some(head) = self.rooms.head(&at.room.room_id).await? else {
             return Ok(());
         };

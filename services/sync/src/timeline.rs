@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, sync::Arc};
 
-use hanse_event::filter::EventFilter;
+use hanse_event::{filter::EventFilter, visibility::is_dummy};
 use hanse_log::Position;
 use hanse_room::{Lens, TimelineEvent};
 
@@ -24,8 +24,10 @@ pub(crate) struct Shown {
     pub(crate) events: Events,
     /// Whether older events of the stretch are left out.
     pub(crate) limited: bool,
-    /// Whether all of the stretch was looked at, filtered or not: then it holds every change.
+    /// Whether every state event of the stretch is among them.
     pub(crate) whole: bool,
+    /// Whether there is no event in the stretch, shown or not.
+    pub(crate) nothing: bool,
 }
 
 impl Inner {
@@ -70,6 +72,7 @@ impl<'a> Taker<'a> {
         let filter = EventFilter::new(&ask.filter.room.timeline);
         let shown = Shown {
             whole: true,
+            nothing: true,
             ..Shown::default()
         };
         Self {
@@ -82,7 +85,9 @@ impl<'a> Taker<'a> {
     }
 
     fn take(&mut self, event: Arc<TimelineEvent>) -> ControlFlow<()> {
-        if self.lens.is_some_and(|lens| !lens.sees(&event)) {
+        self.shown.nothing = false;
+        if is_dummy(&event.pdu) || self.lens.is_some_and(|lens| !lens.sees(&event)) {
+            self.pass_over(&event);
             return ControlFlow::Continue(());
         }
         if self.shown.events.len() == self.limit || self.scanned == SCANNED_MAX {
@@ -93,8 +98,14 @@ impl<'a> Taker<'a> {
         self.scanned += 1;
         if self.filter.matches(&event.pdu) {
             self.shown.events.push(event);
+        } else {
+            self.pass_over(&event);
         }
         ControlFlow::Continue(())
+    }
+
+    fn pass_over(&mut self, event: &TimelineEvent) {
+        self.shown.whole &= event.pdu.state_key().is_none();
     }
 
     fn shown(mut self) -> Shown {

@@ -4,7 +4,6 @@
 //! [spec]: https://spec.matrix.org/v1.16/client-server-api/#send-to-device-messaging
 
 use hanse_log::Position;
-use hanse_user::Unavailable;
 use moka::sync::Cache;
 use ruma::{
     DeviceId, OwnedDeviceId, OwnedUserId, UserId, api::client::sync::sync_events::v3::Response,
@@ -101,13 +100,14 @@ impl Inner {
         &self,
         ask: &Ask,
         response: &mut Response,
-    ) -> Result<(), Unavailable> {
-        let status = self.users.key_status(&ask.user_id, &ask.device_id).await?;
-        let counts = status.one_time_keys.into_iter();
+    ) -> Result<(), SyncError> {
+        let keys = self.own_keys(ask).await?;
+        let counts = keys.value.one_time_keys.iter();
         response.device_one_time_keys_count = counts
-            .map(|(algorithm, count)| (algorithm, count.try_into().unwrap_or_default()))
+            .map(|(algorithm, count)| (algorithm.clone(), (*count).try_into().unwrap_or_default()))
             .collect();
-        response.device_unused_fallback_key_types = Some(status.unused_fallbacks);
+        let unused = keys.value.unused_fallbacks.clone();
+        response.device_unused_fallback_key_types = Some(unused);
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The tokens of `/sync`: a vector of slot positions.
 //!
 //! As text: `s` and unpadded base64url of: format version, incarnation, map version, the position
-//! of the user's own slot, that of the last message to the device and whether more wait, the typing clock, then (slot, position) of every slot in which the user
+//! of the user's own slot, that of the last message to the device and whether more wait, the point of the typing notices, then (slot, position) of every slot in which the user
 //! has a room, all varints, then 16 bytes of HMAC-SHA256 over it and the user's id. A token of
 //! another user, or one that was made up or cut, is refused.
 //!
@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use hanse_log::{Position, Slot};
+use hanse_log::{Position, Slot, SlotMap};
+use hanse_room::TypingPoint;
 use hmac::{Hmac, KeyInit, Mac};
-use ruma::UserId;
+use ruma::{RoomId, UserId};
 use sha2::Sha256;
 
 /// The layout; older ones stay readable (law 11). The first had no position of its own for messages
@@ -38,10 +39,18 @@ pub struct SyncToken {
     pub to_device: Position,
     /// Whether more waited than were given.
     pub more_to_device: bool,
-    /// The newest typing notice seen, Unix milliseconds.
-    pub typing_ms: i64,
+    /// Up to which change it was seen who types. Formerly a time alone, which is no process's point.
+    pub typing: TypingPoint,
     /// The positions of the slots in which the user has rooms.
     pub slots: BTreeMap<Slot, Position>,
+}
+
+impl SyncToken {
+    /// Where it stands in a room.
+    pub fn position_in(&self, map: &SlotMap, room_id: &RoomId) -> Position {
+        let slot = map.slot_of(room_id.as_str());
+        self.slots.get(&slot).copied().unwrap_or(Position::START)
+    }
 }
 
 /// The token is not one that this server gave this user.
@@ -77,7 +86,7 @@ impl TokenKey {
         put(token.own.packed() as u64);
         put(token.to_device.packed() as u64);
         put(u64::from(token.more_to_device));
-        put(token.typing_ms as u64);
+        put(token.typing.packed() as u64);
         put(token.slots.len() as u64);
         for (slot, position) in &token.slots {
             put(u64::from(slot.0));
@@ -142,7 +151,7 @@ fn read_body(mut body: &[u8]) -> Option<SyncToken> {
         own: Position::from_packed(own as i64),
         to_device: Position::from_packed(to_device as i64),
         more_to_device: more != 0,
-        typing_ms: take()? as i64,
+        typing: TypingPoint::from_packed(take()? as i64),
         slots: BTreeMap::new(),
     };
     for _ in 0..take()? {
@@ -197,13 +206,13 @@ mod tests {
             slots,
         )
             .prop_map(
-                |(incarnation, map_version, own, to_device, typing_ms, slots)| SyncToken {
+                |(incarnation, map_version, own, to_device, typing, slots)| SyncToken {
                     incarnation,
                     map_version,
                     own: Position::from_packed(own),
                     to_device: Position::from_packed(to_device.0),
                     more_to_device: to_device.1,
-                    typing_ms,
+                    typing: TypingPoint::from_packed(typing),
                     slots: slots
                         .into_iter()
                         .map(|(slot, at)| (Slot(slot), Position::from_packed(at)))

@@ -8,14 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use hanse_event::{Pdu, power, push, room_version};
+use hanse_event::{Pdu, push};
 use hanse_log::Position;
 use hanse_room::{ReceiptAt, TimelineEvent};
 use moka::sync::Cache;
 use ruma::{
-    OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId,
+    OwnedEventId, OwnedRoomId, OwnedUserId,
     api::client::sync::sync_events::{UnreadNotificationsCount, v3::JoinedRoom},
-    push::{PushConditionPowerLevelsCtx, PushConditionRoomCtx, Ruleset},
+    push::Ruleset,
 };
 use serde::Deserialize;
 
@@ -116,12 +116,9 @@ impl Inner {
         at: &RoomAt,
         up_to: Position,
     ) -> Result<Arc<Counted>, SyncError> {
-        let receipts = self
-            .rooms
-            .own_receipts(&at.room.room_id, &ask.user_id)
-            .await?;
-        let rules = self.users.push_rules(&ask.user_id).await?;
-        let basis = basis(&receipts, rules.position);
+        let receipts = self.own_receipts(ask, at).await?;
+        let rules = self.push_rules(ask).await?;
+        let basis = basis(&receipts.value, rules.value.position);
         let key = (ask.user_id.clone(), at.room.room_id.clone());
         let held = self
             .unread
@@ -138,8 +135,8 @@ impl Inner {
             up_to: at.room.position,
             ..Counted::default()
         });
-        let marks = Marks::of(&receipts);
-        self.count_on(ask, at, &mut counted, up_to, &marks, &rules.ruleset)
+        let marks = Marks::of(&receipts.value);
+        self.count_on(ask, at, &mut counted, up_to, &marks, &rules.value.ruleset)
             .await?;
         let counted = Arc::new(counted);
         self.unread.counts.insert(key, Arc::clone(&counted));
@@ -210,62 +207,6 @@ impl Inner {
         events.reverse();
         Ok(events)
     }
-
-    /// What the rules' conditions ask about.
-    async fn push_context(
-        &self,
-        ask: &Ask,
-        at: &RoomAt,
-    ) -> Result<PushConditionRoomCtx, SyncError> {
-        let room_id = &at.room.room_id;
-        let head = self.rooms.head(room_id).await?;
-        let members = head.map_or(0, |head| head.head.joined_members);
-        let own = self
-            .rooms
-            .state_event(room_id, "m.room.member", ask.user_id.as_str(), at.now)
-            .await?;
-        let mut context = PushConditionRoomCtx::new(
-            room_id.clone(),
-            u64::try_from(members)
-                .unwrap_or_default()
-                .try_into()
-                .unwrap_or_default(),
-            ask.user_id.clone(),
-            own.and_then(|own| display_name(&own.pdu))
-                .unwrap_or_default(),
-        );
-        context.power_levels = self.push_levels(at).await?;
-        Ok(context)
-    }
-
-    async fn push_levels(
-        &self,
-        at: &RoomAt,
-    ) -> Result<Option<PushConditionPowerLevelsCtx>, SyncError> {
-        let room_id = &at.room.room_id;
-        let create = self
-            .rooms
-            .state_event(room_id, "m.room.create", "", at.now)
-            .await?;
-        let levels = self
-            .rooms
-            .state_event(room_id, "m.room.power_levels", "", at.now)
-            .await?;
-        let Some(create) = create else {
-            return Ok(None);
-        };
-        let version = self
-            .rooms
-            .head(room_id)
-            .await?
-            .map(|head| head.head.room_version);
-        let version = version.and_then(|version| RoomVersionId::try_from(version).ok());
-        let rules = version.and_then(|version| room_version::rules(&version).ok());
-        let levels = rules.and_then(|rules| {
-            power::power_levels(&create.pdu, levels.as_ref().map(|event| &event.pdu), rules).ok()
-        });
-        Ok(levels.map(Into::into))
-    }
 }
 
 impl Counts {
@@ -309,12 +250,4 @@ fn thread_of(pdu: &Pdu) -> String {
         Ok(Content { relates_to }) if relates_to.rel_type == "m.thread" => relates_to.event_id,
         _ => MAIN.to_owned(),
     }
-}
-
-fn display_name(member: &Pdu) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Content {
-        displayname: Option<String>,
-    }
-    member.content_as::<Content>().ok()?.displayname
 }

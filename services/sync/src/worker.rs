@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use hanse_log::{Follower, Position, ReadError, SlotLogs};
 use hanse_room::{RoomReader, Typing};
-use hanse_runtime::{Clock, Tasks};
+use hanse_runtime::{Clock, Tasks, trace};
 use hanse_user::Users;
 use parking_lot::RwLock;
 use ruma::{
@@ -14,12 +14,15 @@ use ruma::{
         v3::{Request, Response},
     },
 };
+use tracing::{Instrument, Span};
 
 use crate::{
     SyncError,
     ask::Ask,
     devices::{Own, Stretch},
-    memory::{Changed, Memory},
+    facts::Facts,
+    memory::{Changed, Concerned, Memory},
+    online::OnlineUser,
     seen::SeenMembers,
     to_device::Acknowledged,
     token::TokenKey,
@@ -28,6 +31,9 @@ use crate::{
 
 /// Longest that a request waits for something to happen.
 const TIMEOUT_MAX: Duration = Duration::from_mins(2);
+/// How long a client that waits is not told of others' changed devices, so that it is told of several
+/// at once. In a large room each change concerns everybody who waits.
+const DEVICES_GATHERED_FOR: Duration = Duration::from_secs(1);
 /// How often those who went away are forgotten, and typing times out.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
@@ -65,6 +71,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: Tasks,
     pub(crate) token_key: TokenKey,
     pub(crate) unread: UnreadCache,
+    pub(crate) facts: Facts,
     pub(crate) seen_members: SeenMembers,
     pub(crate) acknowledged: Acknowledged,
 }
@@ -101,6 +108,7 @@ impl SyncWorker {
             tasks,
             token_key,
             unread,
+            facts: Facts::default(),
             seen_members,
             acknowledged,
         });
@@ -111,6 +119,9 @@ impl SyncWorker {
         inner
             .tasks
             .spawn("sync-typing", wake_for_typing(Arc::clone(&inner)));
+        inner
+            .tasks
+            .spawn("sync-typing-listen", listen_to_typing(Arc::clone(&inner)));
         Self { inner }
     }
 
@@ -137,16 +148,20 @@ impl SyncWorker {
         tokio::pin!(deadline);
         let user = self.inner.enter(&ask.user_id).await?;
         loop {
-            let awake = user.wake.notified();
-            tokio::pin!(awake);
+            let (awake, nudged) = (user.wake.notified(), user.nudge.notified());
+            tokio::pin!(awake, nudged);
             // From here on nothing is missed while the answer is built.
             awake.as_mut().enable();
-            let answer = self.inner.answer(ask).await?;
+            nudged.as_mut().enable();
+            let span = woken_span(&user);
+            metrics::counter!("hanse_sync_answers_built_total").increment(1);
+            let answer = self.inner.answer(ask).instrument(span).await?;
             if !answer.is_empty() || !ask.waits() {
                 return Ok(answer.response);
             }
             tokio::select! {
                 () = &mut awake => {}
+                () = gathered(nudged) => {}
                 () = &mut deadline => return Ok(answer.response),
                 () = self.inner.tasks.soft().cancelled() => return Ok(ask.same_again()),
             }
@@ -198,14 +213,13 @@ impl SyncWorker {
         room_id: &ruma::RoomId,
     ) -> Result<Position, SyncError> {
         let token = self.inner.token_key.read(token, user_id)?;
-        let slot = self.inner.logs.slot_of(room_id.as_str());
-        Ok(token.slots.get(&slot).copied().unwrap_or(Position::START))
+        Ok(token.position_in(self.inner.logs.map(), room_id))
     }
 }
 
 impl Inner {
     /// Marks the user as online, and makes sure that their rooms are in memory.
-    async fn enter(&self, user_id: &UserId) -> Result<Arc<crate::online::OnlineUser>, SyncError> {
+    async fn enter(&self, user_id: &UserId) -> Result<Arc<OnlineUser>, SyncError> {
         let (user, load) = self
             .memory
             .write()
@@ -219,6 +233,24 @@ impl Inner {
     }
 }
 
+/// Returns some time after the nudge.
+async fn gathered(nudged: impl Future<Output = ()>) {
+    nudged.await;
+    tokio::time::sleep(DEVICES_GATHERED_FOR).await;
+}
+
+/// The answer belongs to the trace of what woke the user, and the request refers to it.
+fn woken_span(user: &OnlineUser) -> Span {
+    let trace_parent = user.take_trace();
+    if trace_parent.is_empty() {
+        return Span::none();
+    }
+    let span = tracing::info_span!("sync.answer");
+    trace::adopt(&span, &trace_parent);
+    trace::link(&trace_parent);
+    span
+}
+
 async fn follow(inner: Arc<Inner>, mut follower: Follower) {
     let soft = inner.tasks.soft().clone();
     loop {
@@ -229,9 +261,14 @@ async fn follow(inner: Arc<Inner>, mut follower: Follower) {
         match next {
             Ok(Some(batch)) => {
                 inner.users.observe(&batch);
-                let awake = inner.memory.write().take(&batch);
-                for user in awake {
+                let Concerned { at_once, soon } = inner.memory.write().take(&batch);
+                let concerned = at_once.len() + soon.len();
+                metrics::counter!("hanse_sync_woken_total").increment(concerned as u64);
+                for user in at_once {
                     user.wake.notify_waiters();
+                }
+                for user in soon {
+                    user.nudge.notify_waiters();
                 }
             }
             Ok(None) => return,
@@ -270,4 +307,9 @@ async fn wake_for_typing(inner: Arc<Inner>) {
             user.wake.notify_waiters();
         }
     }
+}
+
+async fn listen_to_typing(inner: Arc<Inner>) {
+    let soft = inner.tasks.soft().clone();
+    soft.run_until_cancelled(inner.typing.listen()).await;
 }

@@ -134,7 +134,7 @@ impl Play {
     }
 
     async fn keys_of(&self, user: &UserId) -> String {
-        let keys = self.world.users.keys_of(user, &[]).await.unwrap();
+        let keys = self.world.users.keys_of(user, &[], user).await.unwrap();
         let keys = keys.device_keys.into_values().next();
         keys.map_or_else(String::new, |keys| keys.json().get().to_owned())
     }
@@ -258,6 +258,48 @@ async fn a_client_that_looks_when_told_knows_everybodys_keys() {
         }
         play.world.close().await;
     }
+}
+
+/// In a large room each changed device concerns everybody who waits.
+/// Sabotage: answer at once, or hold back what else happens meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_others_are_gathered_and_a_message_is_not_kept_waiting() {
+    let mut play = Play::new().await;
+    let room = play.rooms[0].clone();
+    for user in &play.users {
+        play.world.join(&room, user).await;
+    }
+    for with_message in [false, true] {
+        tokio::time::sleep(SOON).await;
+        play.sync(false).await;
+        let since = play.tracker.token.clone();
+        let (me, others) = (play.users[0].clone(), play.users[1..].to_vec());
+        let worker = play.world.worker.clone();
+        let poll = async move {
+            let started = tokio::time::Instant::now();
+            let asked = request(since.as_deref(), limit(1), Duration::from_secs(20));
+            (sync(&worker, &me, asked).await.unwrap(), started.elapsed())
+        };
+        let meanwhile = async {
+            let last = if with_message { 1 } else { others.len() };
+            for user in 1..=last {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                play.new_keys(user).await;
+            }
+            if with_message {
+                play.world.say(&room, &others[0], "hello").await;
+            }
+        };
+        let ((answer, took), ()) = tokio::join!(poll, meanwhile);
+        assert_eq!(answer.rooms.join.contains_key(&room), with_message);
+        assert_eq!(took < Duration::from_secs(1), with_message, "{took:?}");
+        if !with_message {
+            let mut changed = answer.device_lists.changed;
+            changed.sort();
+            assert_eq!(changed, others, "all in one answer");
+        }
+    }
+    play.world.close().await;
 }
 
 fn message(to: &UserId, txn_id: &str, n: i64) -> ToDeviceMessages {

@@ -3,7 +3,7 @@
 use ruma::OwnedUserId;
 use serde_json::{Value, json};
 
-use crate::world::{Client, SOON, World, user};
+use crate::world::{Client, SOON, World, eventually, limit, user};
 
 fn filter(redundant: bool) -> Value {
     let state = json!({ "lazy_load_members": true, "include_redundant_members": redundant });
@@ -23,6 +23,16 @@ fn members(answer: &Value, room: &ruma::RoomId) -> Vec<String> {
     members
 }
 
+/// Returns when an answer has everything that was said: a worker follows the log a moment later.
+async fn seen_by_the_worker(world: &World, user: &ruma::UserId, room: &ruma::RoomId) {
+    eventually("the worker has seen it all", async || {
+        let mut other = Client::default();
+        other.sync(&world.worker, user, limit(100), SOON).await;
+        other.timelines[room.as_str()] == world.timeline(room).await
+    })
+    .await;
+}
+
 /// Sabotage: send every member, no speaker, or a speaker again who was acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_who_speaks_and_once() {
@@ -31,6 +41,7 @@ async fn only_who_speaks_and_once() {
     for redundant in [false, true] {
         let room = world.public_room(&ada).await;
         let crowd: Vec<OwnedUserId> = (0..10).map(|n| user(&format!("u{n}"))).collect();
+        world.name(&room, &ada).await;
         world.join(&room, &ben).await;
         for member in &crowd {
             world.join(&room, member).await;
@@ -66,5 +77,29 @@ async fn only_who_speaks_and_once() {
             assert_eq!(members(&again, &room), expected, "a lost answer");
         }
     }
+    world.close().await;
+}
+
+/// "the membership events for the heroes MUST be included in the `state`, unless they are redundant."
+/// Sabotage: send no hero, everybody, or a hero again who was acknowledged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_a_room_is_named_after() {
+    let world = World::new().await;
+    let (ada, ben) = (world.register("ada").await, world.register("ben").await);
+    let room = world.public_room(&ada).await;
+    world.join(&room, &ben).await;
+    world.say(&room, &ben, "hello").await;
+    world.say(&room, &ben, "hello").await;
+    seen_by_the_worker(&world, &ben, &room).await;
+    let mut client = Client::default();
+    let answer = client.sync(&world.worker, &ben, filter(false), SOON).await;
+    assert_eq!(members(&answer, &room), [ada.as_str(), ben.as_str()]);
+    let cai = user("cai");
+    world.join(&room, &cai).await;
+    world.say(&room, &ben, "hello").await;
+    world.say(&room, &ben, "hello").await;
+    seen_by_the_worker(&world, &ben, &room).await;
+    let answer = client.sync(&world.worker, &ben, filter(false), SOON).await;
+    assert_eq!(members(&answer, &room), [cai.as_str()]);
     world.close().await;
 }

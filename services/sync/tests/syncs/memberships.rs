@@ -6,7 +6,7 @@ use hanse_room::MembershipAction as Action;
 use ruma::{OwnedUserId, RoomId};
 use serde_json::{Value, json};
 
-use crate::world::{Client, SOON, World, ids, limit};
+use crate::world::{Client, SOON, World, eventually, ids, limit};
 
 async fn two(world: &World) -> (OwnedUserId, OwnedUserId) {
     (world.register("ada").await, world.register("ben").await)
@@ -52,12 +52,19 @@ async fn a_leave_is_told_once_and_up_to_there() {
         let room = world.public_room(&ada).await;
         world.join(&room, &ben).await;
         let mut client = Client::default();
-        client.sync(&world.worker, &ben, limit(50), SOON).await;
+        // The worker hears of the join a moment after it was answered.
+        let mut first = client.sync(&world.worker, &ben, limit(50), SOON).await;
+        while !has(&first, "join", &room) {
+            first = client.sync(&world.worker, &ben, limit(50), SOON).await;
+        }
         let last = world.say(&room, &ada, "still here").await;
         let sender = if action == Action::Leave { &ben } else { &ada };
         let left = world.member(&room, sender, &ben, action).await;
         world.say(&room, &ada, "gone").await;
-        let answer = client.sync(&world.worker, &ben, limit(50), SOON).await;
+        let mut answer = client.sync(&world.worker, &ben, limit(50), SOON).await;
+        while !has(&answer, "leave", &room) {
+            answer = client.sync(&world.worker, &ben, limit(50), SOON).await;
+        }
         let shown = ids(&answer, "leave", &room, "timeline");
         assert_eq!(
             shown,
@@ -115,7 +122,8 @@ async fn a_forgotten_room_is_gone() {
         let answer = client.sync(&world.worker, &ben, filter, SOON).await;
         has(&answer, "leave", &room)
     };
-    assert!(shown(true).await);
+    // The worker hears of what was just applied a moment later.
+    eventually("the leave is shown", async || shown(true).await).await;
     assert!(!shown(false).await);
     world
         .users
@@ -125,6 +133,6 @@ async fn a_forgotten_room_is_gone() {
     assert!(!shown(true).await);
     world.join(&room, &ben).await;
     world.member(&room, &ada, &ben, Action::Kick).await;
-    assert!(shown(true).await, "whoever comes back remembers");
+    eventually("whoever comes back remembers", async || shown(true).await).await;
     world.close().await;
 }

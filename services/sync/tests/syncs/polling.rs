@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use hanse_room::{MembershipAction, NewReceipt};
-use hanse_runtime::{Clock, SystemClock};
+use hanse_room::{MembershipAction, NewReceipt, Typing};
+use hanse_runtime::{Clock, SeededRandom, SystemClock};
 use ruma::{OwnedRoomId, OwnedUserId, RoomId, events::receipt::ReceiptType};
 use serde_json::{Value, json, value::RawValue};
 
@@ -117,6 +117,34 @@ async fn typing_wakes() {
     let answer = talk.wakes(types).await;
     let event = &talk.joined(&answer)["ephemeral"]["events"][0];
     assert_eq!(event["content"]["user_ids"], json!([talk.ada]));
+    talk.world.close().await;
+}
+
+/// Two workers heard the same and numbered it each for itself. Sabotage: compare the times of
+/// another worker's token with one's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_from_another_worker_learns_who_types_there() {
+    let talk = quiet().await;
+    let (ada, ben, room) = (&talk.ada, &talk.ben, &talk.room);
+    let there = Typing::alone(SystemClock::shared(), &SeededRandom::new(99));
+    let other = talk.world.worker_with(&there);
+    there.set(room, ada, Some(LONG));
+    // The first worker's token is younger, and that one has not heard of it.
+    let elsewhere = talk.world.public_room(ben).await;
+    talk.world.typing.set(&elsewhere, ben, Some(LONG));
+    let ask = |since: &str| request(Some(since), json!({}), SOON);
+    let here = sync(&talk.world.worker, ben, ask(&talk.token))
+        .await
+        .unwrap();
+    let moved = sync(&other, ben, ask(&here.next_batch)).await.unwrap();
+    let events = &content(&moved)["rooms"]["join"][room.as_str()]["ephemeral"]["events"];
+    assert_eq!(events[0]["content"]["user_ids"], json!([ada]));
+    let stays = sync(&other, ben, ask(&moved.next_batch)).await.unwrap();
+    assert!(stays.rooms.join.is_empty(), "told once");
+    there.set(room, ada, None);
+    let stops = sync(&other, ben, ask(&stays.next_batch)).await.unwrap();
+    let events = &content(&stops)["rooms"]["join"][room.as_str()]["ephemeral"]["events"];
+    assert_eq!(events[0]["content"]["user_ids"], json!([]));
     talk.world.close().await;
 }
 

@@ -26,14 +26,22 @@ async fn every_event_once_in_order_under_concurrent_senders() {
     }
     let mut client = Client::default();
     let mut tokens = Vec::new();
-    let talk = join_all([&ada, &ben].into_iter().flat_map(|sender| {
-        rooms.iter().map(async |room| {
-            for number in 0..MESSAGES {
-                world.say(room, sender, "hello").await;
-                world.set(room, &ada, "k", number as i64).await;
-            }
-        })
-    }));
+    let talk = {
+        let (world, ada) = (&world, &ada);
+        join_all(
+            [(ada, 0), (&ben, 1)]
+                .into_iter()
+                .flat_map(|(sender, turn)| {
+                    rooms.iter().map(move |room| async move {
+                        for number in 0..MESSAGES {
+                            world.say(room, sender, "hello").await;
+                            // Never what the other one has set: that would be no event.
+                            world.set(room, ada, "k", (2 * number + turn) as i64).await;
+                        }
+                    })
+                }),
+        )
+    };
     let follow = async {
         loop {
             let before = client.timelines.clone();

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use hanse_cluster::Router;
 use hanse_event::{Draft, ServerKey, content_of};
 use hanse_log::{Applier, LogParts, Position, Rows, SlotLogs, SlotMap};
 use hanse_proto::log::{Entry, entry::Kind};
@@ -23,6 +24,8 @@ use ruma::{
     device_id, server_name,
 };
 use serde_json::{Value, json};
+
+use crate::reads::CountedStore;
 use tempfile::TempDir;
 
 /// Few, so that rooms share slots.
@@ -51,6 +54,7 @@ pub(crate) struct World {
     pub(crate) rooms: Rooms,
     pub(crate) users: Users,
     pub(crate) typing: Typing,
+    pub(crate) store: Arc<CountedStore>,
     pub(crate) worker: SyncWorker,
     /// The worker's own, so that it can drain alone.
     pub(crate) worker_tasks: Tasks,
@@ -65,7 +69,8 @@ impl World {
         let clock = SystemClock::shared();
         let mut options = Options::new(Arc::new(move || clock.now_ms()));
         options.durability = Durability::Os;
-        let store: Arc<dyn Store> = EmbeddedStore::open(directory.path(), options).unwrap();
+        let counted = CountedStore::new(EmbeddedStore::open(directory.path(), options).unwrap());
+        let store: Arc<dyn Store> = counted.clone();
         let (tasks, clock, random) = (Tasks::new(), SystemClock::shared(), SystemRandom::shared());
         let logs = SlotLogs::open(LogParts {
             store: Arc::clone(&store),
@@ -88,12 +93,13 @@ impl World {
             server_name: server_name!("hanse.test").to_owned(),
             key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
             rooms_held_max: 100,
+            router: Router::alone(),
         });
         let users = Users::new(UserParts {
             store,
             logs: logs.clone(),
             clock: clock.clone(),
-            random,
+            random: random.clone(),
             passwords: tasks.blocking_pool("passwords", 1, 64),
             tasks: tasks.clone(),
             server_name: server_name!("hanse.test").to_owned(),
@@ -102,14 +108,16 @@ impl World {
                 argon2_iterations: 1,
                 ..UserConfig::default()
             },
+            router: Router::alone(),
         });
-        let (users, typing) = (users.unwrap(), Typing::new(clock));
+        let (users, typing) = (users.unwrap(), Typing::alone(clock, random.as_ref()));
         let worker_tasks = Tasks::new();
         let worker = start(&logs, &rooms, &users, &typing, &worker_tasks);
         Self {
             rooms,
             users,
             typing,
+            store: counted,
             worker,
             worker_tasks,
             logs,
@@ -120,13 +128,16 @@ impl World {
 
     /// Another worker, which remembers nothing: it answers from the store.
     pub(crate) fn fresh_worker(&self) -> SyncWorker {
-        start(
-            &self.logs,
-            &self.rooms,
-            &self.users,
-            &self.typing,
-            &self.tasks,
-        )
+        self.worker_with(&self.typing)
+    }
+
+    /// Another worker that heard of typing by itself.
+    pub(crate) fn worker_with(&self, typing: &Typing) -> SyncWorker {
+        start(&self.logs, &self.rooms, &self.users, typing, &self.tasks)
+    }
+
+    pub(crate) fn map(&self) -> SlotMap {
+        *self.logs.map()
     }
 
     pub(crate) async fn close(self) {
@@ -162,6 +173,13 @@ impl World {
         Box::pin(self.rooms.send(room, NewEvent::now(draft)))
             .await
             .unwrap()
+    }
+
+    pub(crate) async fn name(&self, room: &RoomId, sender: &UserId) {
+        let content = content_of(&json!({ "name": "a room" })).unwrap();
+        let draft = Draft::state(sender.to_owned(), "m.room.name", "", content);
+        let named = self.rooms.send(room, NewEvent::now(draft));
+        Box::pin(named).await.unwrap();
     }
 
     pub(crate) async fn set(&self, room: &RoomId, sender: &UserId, key: &str, value: i64) -> Sent {
@@ -234,6 +252,17 @@ impl World {
     }
 }
 
+/// Returns when it holds, which takes a moment.
+pub(crate) async fn eventually(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {what}");
+}
+
 fn start(
     logs: &SlotLogs,
     rooms: &Rooms,
@@ -288,7 +317,7 @@ pub(crate) fn content(response: &Response) -> Value {
     json!({ "rooms": rooms, "account_data": response.account_data })
 }
 
-fn drop_ages(value: &mut Value) {
+pub(crate) fn drop_ages(value: &mut Value) {
     match value {
         Value::Object(object) => {
             object.remove("age");
