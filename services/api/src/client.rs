@@ -9,9 +9,12 @@ use crate::{guard::Guards, routes::Routes, state::ApiState};
 mod account_data;
 mod account_management;
 mod account_registration;
+mod cross_signing;
+mod dehydrated_devices;
 mod devices;
 mod filters;
 mod jump_to_date;
+mod key_backups;
 mod key_management;
 mod profiles;
 mod push_rules;
@@ -48,7 +51,10 @@ pub(crate) fn router(guards: Arc<Guards>) -> Router<ApiState> {
         account_registration::add,
         account_management::add,
         devices::add,
+        dehydrated_devices::add,
         key_management::add,
+        cross_signing::add,
+        key_backups::add,
         send_to_device::add,
         profiles::add,
         account_data::add,

@@ -56,9 +56,21 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, kind, message)
     }
 
+    /// 400 `M_BAD_JSON`.
+    pub fn bad_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(ErrorKind::BadJson, message)
+    }
+
     /// 400 `M_INVALID_PARAM`.
     pub fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
         Self::bad_request(ErrorKind::InvalidParam, message)
+    }
+
+    /// 400 `M_INVALID_SIGNATURE`, which ruma has no variant for.
+    pub fn invalid_signature(message: impl Into<Cow<'static, str>>) -> Self {
+        let kind = serde_json::json!({ "errcode": "M_INVALID_SIGNATURE" });
+        let kind = serde_json::from_value(kind).unwrap_or(ErrorKind::InvalidParam);
+        Self::bad_request(kind, message)
     }
 
     /// 403 `M_FORBIDDEN`.

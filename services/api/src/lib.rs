@@ -22,6 +22,7 @@ mod member_profiles;
 mod memberships;
 mod public_rooms;
 mod rates;
+mod room_keys_body;
 mod room_view;
 mod routes;
 mod session;
@@ -40,7 +41,7 @@ use hanse_user::Users;
 pub use self::{
     admission::{AdmissionLimits, Class, ClassLimits},
     error::ApiError,
-    sync_handler::SyncHandler,
+    sync_handler::{SyncAnswer, SyncHandler},
 };
 use self::{guard::Guards, state::ApiState};
 

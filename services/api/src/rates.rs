@@ -40,6 +40,7 @@ struct Buckets {
     login_address: Bucket<IpAddr>,
     login_account: Bucket<OwnedUserId>,
     messages: Bucket<OwnedUserId>,
+    typing: Bucket<OwnedUserId>,
     room_creation: Bucket<OwnedUserId>,
     joins: Bucket<OwnedUserId>,
     invites: Bucket<OwnedUserId>,
@@ -55,6 +56,7 @@ impl Rates {
             login_address: Bucket::new("login", limits.login, clock),
             login_account: Bucket::new("login", limits.login, clock),
             messages: Bucket::new("messages", limits.messages, clock),
+            typing: Bucket::new("typing", limits.typing, clock),
             room_creation: Bucket::new("room_creation", limits.room_creation, clock),
             joins: Bucket::new("joins", limits.joins, clock),
             invites: Bucket::new("invites", limits.invites, clock),
@@ -91,6 +93,13 @@ impl Rates {
         self.0
             .as_ref()
             .map_or(Ok(()), |buckets| buckets.messages.take(&user.to_owned()))
+    }
+
+    /// A user says that they type, or do not.
+    pub(crate) fn typing(&self, user: &UserId) -> Result<(), ApiError> {
+        self.0
+            .as_ref()
+            .map_or(Ok(()), |buckets| buckets.typing.take(&user.to_owned()))
     }
 
     /// A user creates a room.
@@ -212,6 +221,7 @@ mod tests {
         let limits = RateLimits {
             enabled,
             messages,
+            typing: messages,
             ..RateLimits::default()
         };
         let clock: Arc<dyn Clock> = Arc::new(manual.clone());
@@ -232,6 +242,9 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         assert!(rates.message(alice).is_ok());
         assert!(rates.message(alice).is_err());
+        // Each kind has a bucket of its own.
+        assert!(rates.typing(alice).is_ok() && rates.typing(alice).is_ok());
+        assert_eq!(rates.typing(alice).unwrap_err().status().as_u16(), 429);
     }
 
     #[test]

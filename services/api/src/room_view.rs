@@ -1,6 +1,6 @@
 //! A room as one user may see it: who may read it at all, up to where, and in what form.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use hanse_event::power;
 use hanse_log::Position;
@@ -76,11 +76,12 @@ impl RoomViews {
             .reader
             .state_versions(room_id, own, user_id.as_str(), Position::END);
         let versions = versions.await?;
-        let joined = |state: &StateAt| state.membership.as_deref() == Some("join");
+        let is_join = |state: &StateAt| state.membership.as_deref() == Some("join");
+        let joined = |(_, state): &(Position, Option<StateAt>)| state.as_ref().is_some_and(is_join);
         let last = versions.iter().rposition(joined);
         let end = last
             .and_then(|last| versions.get(last + 1))
-            .map(|state| state.position);
+            .map(|(position, _)| *position);
         let Some(end) = end else { return Ok(None) };
         let forgotten = self.users.forgotten_room(user_id, room_id).await?;
         Ok(Some(end).filter(|end| !forgotten.is_some_and(|room| room.covers(*end))))
@@ -132,15 +133,36 @@ impl RoomView {
         }
     }
 
-    /// Whether the user may see an event.
+    /// What decides on which of these events the user may see, those that were backfilled, too.
+    pub(crate) async fn lens_on(
+        &self,
+        events: &[TimelineEvent],
+    ) -> Result<Cow<'_, Lens>, ApiError> {
+        if events.iter().all(|event| event.position > Position::START) {
+            return Ok(Cow::Borrowed(&self.lens));
+        }
+        let mut lens = self.lens.clone();
+        self.reader()
+            .look_back(&self.room_id, &mut lens, events)
+            .await?;
+        Ok(Cow::Owned(lens))
+    }
+
+    /// Whether the user may see an event through a lens on it.
+    pub(crate) fn sees_through(&self, lens: &Lens, event: &TimelineEvent) -> bool {
+        event.position <= self.horizon && lens.sees(event)
+    }
+
+    /// Whether the user may see an event that was not backfilled.
     pub(crate) fn sees(&self, event: &TimelineEvent) -> bool {
-        event.position <= self.horizon && self.lens.sees(event)
+        self.sees_through(&self.lens, event)
     }
 
     /// An event that the user may see, or 404.
     pub(crate) async fn event(&self, event_id: &EventId) -> Result<TimelineEvent, ApiError> {
         let event = self.reader().event(&self.room_id, event_id).await?;
-        let visible = event.filter(|event| self.sees(event));
+        let lens = self.lens_on(event.as_slice()).await?;
+        let visible = event.filter(|event| self.sees_through(&lens, event));
         visible.ok_or_else(|| ApiError::not_found("there is no such event"))
     }
 
@@ -217,8 +239,17 @@ impl RoomView {
             .syncs
             .position_in(token, &self.user_id, &self.room_id)
             .await?;
-        let position = position.map(|position| position.min(self.horizon));
+        let position = position.map(|position| self.within_horizon(position));
         position.ok_or_else(|| ApiError::invalid_param("this is not a token of this server"))
+    }
+
+    /// A token does not name the slot of rooms that were left before it: it stands where the user's
+    /// stay ended.
+    fn within_horizon(&self, position: Position) -> Position {
+        if position == Position::START && !self.is_joined() {
+            return self.horizon;
+        }
+        position.min(self.horizon)
     }
 
     /// The version of the room, and its power levels as they are now.

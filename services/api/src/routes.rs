@@ -1,5 +1,6 @@
 //! Routes, taken from ruma's metadata: every path that an endpoint has had in a stable version of
-//! the specification (`r0`, `v1`, `v3`), its method, and nothing copied by hand.
+//! the specification (`r0`, `v1`, `v3`), its method, and nothing copied by hand. Endpoints of proposals
+//! are served under their unstable paths.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -85,21 +86,44 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     }
 
     /// Serves an endpoint. `name` is its name in metrics, `class` its queue.
-    pub(crate) fn add<H, T>(mut self, class: Class, name: &'static str, handler: H) -> Self
+    pub(crate) fn add<H, T>(self, class: Class, name: &'static str, handler: H) -> Self
     where
         H: Handler<T, S>,
         T: Answers + Send + 'static,
         <T::Request as Metadata>::PathBuilder: StablePaths,
     {
+        let paths = T::Request::PATH_BUILDER.stable();
+        self.add_paths(class, name, handler, paths)
+    }
+
+    /// Serves an endpoint that is a proposal's: the specification has no path for it yet.
+    pub(crate) fn add_unstable<H, T>(self, class: Class, name: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, S>,
+        T: Answers + Send + 'static,
+        T::Request: Metadata<PathBuilder = VersionHistory>,
+    {
+        let paths = T::Request::PATH_BUILDER.unstable_paths();
+        let paths = paths.map(|(_, path)| path).collect();
+        self.add_paths(class, name, handler, paths)
+    }
+
+    fn add_paths<H, T>(
+        mut self,
+        class: Class,
+        name: &'static str,
+        handler: H,
+        paths: Vec<&'static str>,
+    ) -> Self
+    where
+        H: Handler<T, S>,
+        T: Answers + Send + 'static,
+    {
         let Ok(method) = MethodFilter::try_from(T::Request::METHOD) else {
             return self;
         };
         let handler = Guarded::new(handler, self.guards.guard(class, name));
-        for path in T::Request::PATH_BUILDER
-            .stable()
-            .into_iter()
-            .flat_map(spellings)
-        {
+        for path in paths.into_iter().flat_map(spellings) {
             let at = self.by_path.remove(&path).unwrap_or_default();
             self.by_path.insert(path, at.on(method, handler.clone()));
         }

@@ -3,22 +3,43 @@
 use std::{fmt, ops::Deref, sync::Arc};
 
 use async_trait::async_trait;
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
 use hanse_log::Position;
 use hanse_user::Session;
+use http::header::CONTENT_TYPE;
 use ruma::{
     RoomId, UserId,
     api::client::sync::sync_events::{DeviceLists, v3},
 };
 
-use crate::ApiError;
+use crate::{ApiError, error::respond};
+
+/// An answer to `/sync`.
+pub enum SyncAnswer {
+    /// To be written.
+    Here(Box<v3::Response>),
+    /// Written by the process of the user's worker; passed on as it comes.
+    Elsewhere(Body),
+}
+
+impl IntoResponse for SyncAnswer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Here(response) => respond(*response),
+            Self::Elsewhere(body) => ([(CONTENT_TYPE, "application/json")], body).into_response(),
+        }
+    }
+}
 
 /// Answers `/sync`, and knows its tokens.
 #[async_trait]
 pub trait SyncHandler: Send + Sync + 'static {
     /// `GET /_matrix/client/v3/sync`: waits, up to the request's time-out, until there is something
     /// to tell.
-    async fn sync(&self, session: &Session, request: v3::Request)
-    -> Result<v3::Response, ApiError>;
+    async fn sync(&self, session: &Session, request: v3::Request) -> Result<SyncAnswer, ApiError>;
 
     /// Up to where, in a room, a token of `/sync` has seen everything; `None` if it is not a token
     /// that was given to this user.

@@ -168,7 +168,9 @@ impl Uia {
             .named(&given.identifier)
             .is_some_and(|named| named != user_id)
         {
-            return Ok(Err(WRONG));
+            return Err(ApiError::forbidden(
+                "only the user themself can pass this stage",
+            ));
         }
         match self.users.verify_password(user_id, &given.password).await {
             Ok(_) => Ok(Ok(None)),

@@ -54,7 +54,7 @@ async fn upload(
 /// there is federation.
 async fn query(
     State(users): State<Users>,
-    _: Session,
+    session: Session,
     Ruma(request): Ruma<get_keys::Request>,
 ) -> Result<Ruma<get_keys::Response>, ApiError> {
     if request.device_keys.len() > USERS_QUERIED_MAX {
@@ -62,16 +62,19 @@ async fn query(
     }
     let wanted = request.device_keys.into_iter();
     let wanted = wanted.filter(|(user_id, _)| users.is_local(user_id));
+    let asker = &session.user_id;
     let found = stream::iter(wanted.map(async |(user_id, device_ids)| {
-        let keys = users.keys_of(&user_id, &device_ids).await?;
+        let keys = users.keys_of(&user_id, &device_ids, asker).await?;
         Ok::<_, ApiError>((user_id, keys))
     }));
     let found: Vec<_> = found.buffer_unordered(USERS_AT_ONCE).try_collect().await?;
     let mut response = get_keys::Response::new();
     for (user_id, keys) in found {
-        response
-            .device_keys
-            .insert(user_id.clone(), keys.device_keys);
+        let of = |key: Option<_>| key.map(|key| (user_id.clone(), key));
+        response.master_keys.extend(of(keys.master));
+        response.self_signing_keys.extend(of(keys.self_signing));
+        response.user_signing_keys.extend(of(keys.user_signing));
+        response.device_keys.insert(user_id, keys.device_keys);
     }
     Ok(Ruma(response))
 }

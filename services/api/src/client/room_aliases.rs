@@ -1,8 +1,12 @@
 //! [Room aliases](https://spec.matrix.org/v1.16/client-server-api/#room-aliases).
 
 use axum::extract::State;
+use hanse_event::Draft;
+use hanse_log::Position;
+use hanse_room::{NewEvent, Rooms};
 use hanse_user::{Alias, Users};
 use ruma::{
+    CanonicalJsonObject, CanonicalJsonValue,
     api::client::{
         alias::{
             create_alias::v3 as create_alias, delete_alias::v3 as delete_alias,
@@ -61,6 +65,7 @@ async fn create(
 async fn delete(
     State(aliases): State<Aliases>,
     State(views): State<RoomViews>,
+    State(rooms): State<Rooms>,
     session: Session,
     Ruma(request): Ruma<delete_alias::Request>,
 ) -> Result<Ruma<delete_alias::Response>, ApiError> {
@@ -69,7 +74,39 @@ async fn delete(
         return Err(ApiError::forbidden("you may not delete this alias"));
     }
     aliases.remove(&alias).await?;
+    if let Err(error) = withdraw(&rooms, &session, &alias).await {
+        // The alias is gone all the same, as the specification recommends.
+        tracing::debug!(%error, "a removed alias stays in its room's state");
+    }
     Ok(Ruma(delete_alias::Response::new()))
+}
+
+/// Takes a removed alias out of the room's `m.room.canonical_alias`, if it is in there.
+async fn withdraw(rooms: &Rooms, session: &Session, removed: &Alias) -> Result<(), ApiError> {
+    const CANONICAL: &str = "m.room.canonical_alias";
+    let (room_id, now) = (&removed.room_id, Position::END);
+    let held = rooms.reader().state_event(room_id, CANONICAL, "", now);
+    let Some(held) = held.await? else {
+        return Ok(());
+    };
+    let before: CanonicalJsonObject = held
+        .pdu
+        .content_as()
+        .map_err(|error| ApiError::internal(&error))?;
+    let mut content = before.clone();
+    let is_removed = |value: &CanonicalJsonValue| value.as_str() == Some(removed.alias.as_str());
+    content.retain(|key, value| key != "alias" || !is_removed(value));
+    if let Some(CanonicalJsonValue::Array(others)) = content.get_mut("alt_aliases") {
+        others.retain(|alias| !is_removed(alias));
+        if others.is_empty() {
+            content.remove("alt_aliases");
+        }
+    }
+    if content != before {
+        let draft = Draft::state(session.user_id.clone(), CANONICAL, "", content);
+        rooms.send(room_id, NewEvent::now(draft)).await?;
+    }
+    Ok(())
 }
 
 async fn may_delete(views: &RoomViews, session: &Session, alias: &Alias) -> Result<bool, ApiError> {

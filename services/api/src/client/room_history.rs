@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use hanse_event::filter::EventFilter;
-use hanse_room::{HistoryPage, HistoryPoint, TimelineEvent};
+use hanse_room::{HistoryPage, HistoryPoint, Lens, TimelineEvent};
 use hanse_store::Direction;
 use ruma::{
     UInt,
@@ -157,7 +157,8 @@ impl Walk<'_> {
             let page = reader
                 .history(room_id, at, self.direction, up_to, wanted)
                 .await?;
-            self.take(&mut stretch, page, &filter, limit);
+            let lens = self.view.lens_on(&page.events).await?;
+            self.take(&mut stretch, page, (&filter, &lens), limit);
             wanted = PAGE;
         }
         Ok(stretch)
@@ -167,7 +168,7 @@ impl Walk<'_> {
         &self,
         stretch: &mut Stretch,
         page: HistoryPage,
-        filter: &EventFilter<'_>,
+        (filter, lens): (&EventFilter<'_>, &Lens),
         limit: usize,
     ) {
         let mut events = page.events.into_iter().peekable();
@@ -177,7 +178,7 @@ impl Walk<'_> {
                 stretch.next = None;
                 return;
             }
-            if self.view.sees(&event) && filter.matches(&event.pdu) {
+            if self.view.sees_through(lens, &event) && filter.matches(&event.pdu) {
                 stretch.events.push(event);
             }
             if stretch.events.len() == limit && events.peek().is_some() {

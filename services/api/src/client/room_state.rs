@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use hanse_log::Position;
 use hanse_room::{RoomReader, StateAt, TimelineEvent};
+use http::StatusCode;
 use ruma::{
-    OwnedUserId,
+    OwnedMxcUri, OwnedUserId,
     api::client::{
         membership::{
-            get_member_events::v3 as get_member_events,
-            joined_members::v3::{self as joined_members, RoomMember},
+            get_member_events::v3 as get_member_events, joined_members::v3 as joined_members,
             joined_rooms::v3 as joined_rooms,
         },
         room::get_room_event::v3 as get_room_event,
@@ -22,6 +22,7 @@ use ruma::{
     },
     events::room::member::{MembershipState, RoomMemberEventContent},
 };
+use serde::Serialize;
 
 use super::Endpoints;
 use crate::{
@@ -44,11 +45,20 @@ async fn event(
     session: Session,
     Ruma(request): Ruma<get_room_event::Request>,
 ) -> Result<Ruma<get_room_event::Response>, ApiError> {
-    let view = views.open(&session, &request.room_id).await?;
+    let view = views.open(&session, &request.room_id).await;
+    let view = view.map_err(out_of_sight)?;
     let event = view.event(&request.event_id).await?;
     Ok(Ruma(get_room_event::Response::new(
         view.present(&event).await?,
     )))
+}
+
+/// 404 where the room is not to be seen: "not found or you do not have permission".
+fn out_of_sight(error: ApiError) -> ApiError {
+    if error.status() == StatusCode::FORBIDDEN {
+        return ApiError::not_found("there is no such event");
+    }
+    error
 }
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state` — members; for who left, the state of then.
@@ -118,24 +128,36 @@ async fn joined(
     State(views): State<RoomViews>,
     session: Session,
     Ruma(request): Ruma<joined_members::Request>,
-) -> Result<Ruma<joined_members::Response>, ApiError> {
+) -> Result<Json<JoinedMembers>, ApiError> {
     let view = views.open(&session, &request.room_id).await?;
     view.joined()?;
     let mut members = view.reader().members(view.room_id(), Position::END).await?;
     members.retain(|member| member.membership.as_deref() == Some("join"));
     let events = view.bodies(&members).await?;
-    let joined: BTreeMap<_, _> = events.iter().filter_map(member_of).collect();
-    Ok(Ruma(joined_members::Response::new(joined)))
+    let joined = events.iter().filter_map(member_of).collect();
+    Ok(Json(JoinedMembers { joined }))
 }
 
-fn member_of(event: &TimelineEvent) -> Option<(OwnedUserId, RoomMember)> {
+/// ruma's response leaves out what a member has not set; clients look for it all the same.
+#[derive(Serialize)]
+struct JoinedMembers {
+    joined: BTreeMap<OwnedUserId, JoinedMember>,
+}
+
+#[derive(Default, Serialize)]
+struct JoinedMember {
+    display_name: Option<String>,
+    avatar_url: Option<OwnedMxcUri>,
+}
+
+fn member_of(event: &TimelineEvent) -> Option<(OwnedUserId, JoinedMember)> {
     let user_id = OwnedUserId::try_from(event.pdu.state_key()?).ok()?;
-    let mut member = RoomMember::new();
-    if let Ok(content) = event.pdu.content_as::<RoomMemberEventContent>() {
-        member.display_name = content.displayname;
-        member.avatar_url = content.avatar_url;
-    }
-    Some((user_id, member))
+    let content = event.pdu.content_as::<RoomMemberEventContent>();
+    let member = content.map(|content| JoinedMember {
+        display_name: content.displayname,
+        avatar_url: content.avatar_url,
+    });
+    Some((user_id, member.unwrap_or_default()))
 }
 
 /// `GET /_matrix/client/v3/joined_rooms` — any user.

@@ -6,33 +6,32 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::extract::State;
+use axum::{Json, extract::State};
 use hanse_event::room_version;
 use hanse_runtime::config::Server;
-use ruma::{
-    RoomVersionId,
-    api::{
-        client::discovery::{
-            discover_homeserver::{self, HomeserverInfo},
-            get_capabilities::v3::{
-                self as get_capabilities, Capabilities, RoomVersionStability,
-                RoomVersionsCapability,
-            },
-            get_supported_versions,
+use ruma::api::{
+    client::discovery::{
+        discover_homeserver::{self, HomeserverInfo},
+        get_capabilities::v3::{
+            self as get_capabilities, Capabilities, RoomVersionStability, RoomVersionsCapability,
         },
-        federation::discovery::discover_homeserver as discover_server,
+        get_supported_versions,
     },
-    room_version_rules::EventIdFormatVersion,
+    federation::discovery::discover_homeserver as discover_server,
 };
+use serde_json::{Value as JsonValue, json};
 
 use super::Endpoints;
 use crate::{admission::Class, error::ApiError, exchange::Ruma, session::Session};
 
-/// What is true: end-to-end encryption and media are still to come, the rest of these is there.
+/// What is true: media are still to come, the rest of these is there.
 const VERSIONS: [&str; 12] = [
     "r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8",
     "v1.9",
 ];
+
+/// Proposals that are served under unstable paths.
+const UNSTABLE_FEATURES: [&str; 1] = ["org.matrix.msc3814"];
 
 pub(super) fn add(routes: Endpoints) -> Endpoints {
     routes
@@ -47,7 +46,10 @@ async fn versions(
     _: Ruma<get_supported_versions::Request>,
 ) -> Ruma<get_supported_versions::Response> {
     let versions = VERSIONS.map(ToOwned::to_owned).to_vec();
-    Ruma(get_supported_versions::Response::new(versions))
+    let mut response = get_supported_versions::Response::new(versions);
+    let unstable = UNSTABLE_FEATURES.map(|feature| (feature.to_owned(), true));
+    response.unstable_features.extend(unstable);
+    Ruma(response)
 }
 
 /// `GET /.well-known/matrix/client` — everybody; 404 where no URL is configured.
@@ -76,21 +78,20 @@ async fn well_known_server(
 async fn capabilities(
     _: Session,
     _: Ruma<get_capabilities::Request>,
-) -> Ruma<get_capabilities::Response> {
+) -> Result<Json<JsonValue>, ApiError> {
     let available: BTreeMap<_, _> = room_version::SUPPORTED
         .into_iter()
-        .filter(can_be_created)
         .map(|id| (id, RoomVersionStability::Stable))
         .collect();
     let mut capabilities = Capabilities::new();
     capabilities.room_versions = RoomVersionsCapability::new(room_version::DEFAULT, available);
     capabilities.thirdparty_id_changes.enabled = false;
     capabilities.get_login_token.enabled = true;
-    Ruma(get_capabilities::Response::new(capabilities))
-}
-
-/// Rooms whose event ids are no hashes cannot be created here yet.
-fn can_be_created(version: &RoomVersionId) -> bool {
-    let rules = room_version::rules(version);
-    rules.is_ok_and(|rules| rules.event_id_format != EventIdFormatVersion::V1)
+    let named = serde_json::to_value(&capabilities).and_then(serde_json::from_value);
+    let mut named: BTreeMap<String, JsonValue> = named.map_err(|e| ApiError::internal(&e))?;
+    // ruma leaves out what counts as enabled when it is absent. Clients look for it all the same.
+    for name in ["m.change_password", "m.set_displayname", "m.set_avatar_url"] {
+        named.insert(name.to_owned(), json!({ "enabled": true }));
+    }
+    Ok(Json(json!({ "capabilities": named })))
 }

@@ -185,9 +185,11 @@ fn named_user(users: &Users, given: &Password) -> Result<OwnedUserId, ApiError> 
 
 /// The user id of a localpart or of a whole user id, if it is one of this server's.
 pub(super) fn user_id_of(users: &Users, name: &str) -> Option<OwnedUserId> {
-    if name.starts_with('@') {
-        let user_id = UserId::parse(name).ok()?;
-        return users.is_local(&user_id).then_some(user_id);
-    }
-    UserId::parse(format!("@{}:{}", name.to_lowercase(), users.server_name())).ok()
+    let (localpart, server) = match name.strip_prefix('@') {
+        Some(id) => id.split_once(':')?,
+        None => (name, users.server_name().as_str()),
+    };
+    // Localparts of this server are registered in lower case.
+    let user_id = UserId::parse(format!("@{}:{server}", localpart.to_lowercase())).ok()?;
+    users.is_local(&user_id).then_some(user_id)
 }

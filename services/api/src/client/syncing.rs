@@ -7,7 +7,11 @@ use ruma::api::client::sync::sync_events::v3 as sync_events;
 
 use super::Endpoints;
 use crate::{
-    admission::Class, error::ApiError, exchange::Ruma, session::Session, sync_handler::Syncs,
+    admission::Class,
+    error::ApiError,
+    exchange::Ruma,
+    session::Session,
+    sync_handler::{SyncAnswer, Syncs},
 };
 
 /// The longest that a `/sync` waits.
@@ -24,7 +28,7 @@ async fn sync(
     State(LongPollMax(long_poll_max)): State<LongPollMax>,
     session: Session,
     Ruma(mut request): Ruma<sync_events::Request>,
-) -> Result<Ruma<sync_events::Response>, ApiError> {
+) -> Result<SyncAnswer, ApiError> {
     request.timeout = request.timeout.map(|timeout| timeout.min(long_poll_max));
-    Ok(Ruma(syncs.sync(&session, request).await?))
+    syncs.sync(&session, request).await
 }

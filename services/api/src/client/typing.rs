@@ -14,6 +14,7 @@ use crate::{
     admission::Class,
     error::ApiError,
     exchange::{PreparedRequest, Ruma, RumaPrepared},
+    rates::Rates,
     room_view::not_there,
     session::Session,
 };
@@ -47,10 +48,12 @@ impl PreparedRequest for create_typing_event::Request {
 async fn type_in(
     State(typing): State<Typing>,
     State(reader): State<RoomReader>,
+    State(rates): State<Rates>,
     session: Session,
     RumaPrepared(request): RumaPrepared<create_typing_event::Request>,
 ) -> Result<Ruma<create_typing_event::Response>, ApiError> {
     session.only(&request.user_id)?;
+    rates.typing(&session.user_id)?;
     let room = reader.user_room(&session.user_id, &request.room_id).await?;
     if room.is_none_or(|room| room.membership != MembershipState::Join) {
         return Err(not_there());

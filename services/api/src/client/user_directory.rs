@@ -40,7 +40,7 @@ async fn search(
     let own = joined_rooms(&reader, &session.user_id).await?;
     let mut known = Vec::new();
     for user in found.users {
-        if user.user_id == session.user_id || is_known(&reader, &user.user_id, &own).await? {
+        if user.user_id != session.user_id && is_known(&reader, &user.user_id, &own).await? {
             known.push(user);
         }
     }

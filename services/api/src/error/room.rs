@@ -34,7 +34,7 @@ impl From<RoomError> for ApiError {
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
-            AppendError::SlotLost { .. } | AppendError::Stale => {
+            AppendError::SlotLost { .. } | AppendError::NotServed { .. } | AppendError::Stale => {
                 Self::unavailable("try again: the server is moving data")
             }
             AppendError::Overloaded { .. } => {
@@ -108,6 +108,7 @@ mod tests {
     fn what_cannot_be_done_now_says_so() {
         let slot = SlotMap::initial(1).slot_of("x");
         check_kind(AppendError::SlotLost { slot }, 503, "M_UNKNOWN");
+        check_kind(AppendError::NotServed { slot }, 503, "M_UNKNOWN");
         check_kind(AppendError::Stale, 503, "M_UNKNOWN");
         check_kind(AppendError::Overloaded { slot }, 429, "M_LIMIT_EXCEEDED");
         check_kind(

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use hanse_runtime::PoolError;
 use hanse_user::{
-    AccountError, AuthenticateError, BadKeys, ChangePasswordError, CreateAliasError,
-    CreateFilterError, DeviceError, PasswordRefused, ProfileError, PutAccountDataError,
-    RefreshError, RegisterError, RegistrationTokenError, RemoveAliasError, SendToDeviceError,
-    StartSessionError, UiaError, Unavailable, UploadKeysError, VerifyError,
+    AccountError, AuthenticateError, BackupError, BadKeys, ChangePasswordError, CreateAliasError,
+    CreateFilterError, DehydratedDeviceError, DeviceError, PasswordRefused, ProfileError,
+    PutAccountDataError, RefreshError, RegisterError, RegistrationTokenError, RemoveAliasError,
+    SendToDeviceError, StartSessionError, UiaError, Unavailable, UploadCrossSigningError,
+    UploadKeysError, VerifyError,
 };
 use http::StatusCode;
-use ruma::api::error::ErrorKind;
+use ruma::api::error::{ErrorKind, WrongRoomKeysVersionErrorData};
 
 use super::ApiError;
 
@@ -74,9 +75,9 @@ impl From<StartSessionError> for ApiError {
         match error {
             StartSessionError::Refused => Self::forbidden(message),
             StartSessionError::Deactivated => deactivated(message),
-            StartSessionError::DeviceId | StartSessionError::DisplayName => {
-                Self::invalid_param(message)
-            }
+            StartSessionError::DeviceId
+            | StartSessionError::DisplayName
+            | StartSessionError::Dehydrated => Self::invalid_param(message),
             StartSessionError::TooManyDevices => Self::limit_exceeded(FULL, message),
             StartSessionError::Unavailable(error) => error.into(),
         }
@@ -220,7 +221,9 @@ impl From<BadKeys> for ApiError {
         let message = error.to_string();
         match error {
             BadKeys::Malformed { .. } => Self::bad_request(ErrorKind::BadJson, message),
-            BadKeys::NotYours | BadKeys::TooMany { .. } => Self::invalid_param(message),
+            BadKeys::NotYours | BadKeys::Invalid { .. } | BadKeys::TooMany { .. } => {
+                Self::invalid_param(message)
+            }
             BadKeys::TooLarge { .. } => Self::too_large(message),
         }
     }
@@ -235,6 +238,54 @@ impl From<UploadKeysError> for ApiError {
             UploadKeysError::TooMany => Self::limit_exceeded(FULL, message),
             UploadKeysError::UnknownDevice => Self::unknown_token(false, message),
             UploadKeysError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<DehydratedDeviceError> for ApiError {
+    fn from(error: DehydratedDeviceError) -> Self {
+        let message = error.to_string();
+        match error {
+            DehydratedDeviceError::Unknown => Self::not_found(message),
+            DehydratedDeviceError::TooLarge => Self::too_large(message),
+            DehydratedDeviceError::Taken => Self::invalid_param(message),
+            DehydratedDeviceError::Device(error) => error.into(),
+            DehydratedDeviceError::Keys(error) => error.into(),
+            DehydratedDeviceError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<BackupError> for ApiError {
+    fn from(error: BackupError) -> Self {
+        let message = error.to_string();
+        match error {
+            BackupError::UnknownVersion => Self::not_found(message),
+            BackupError::WrongVersion { current } => {
+                let data = WrongRoomKeysVersionErrorData::new(current.to_string());
+                let kind = ErrorKind::WrongRoomKeysVersion(data);
+                Self::new(StatusCode::FORBIDDEN, kind, message)
+            }
+            BackupError::OtherAlgorithm => Self::invalid_param(message),
+            BackupError::Malformed { .. } => Self::bad_request(ErrorKind::BadJson, message),
+            BackupError::TooLarge { .. } | BackupError::TooMany { .. } => Self::too_large(message),
+            BackupError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<UploadCrossSigningError> for ApiError {
+    fn from(error: UploadCrossSigningError) -> Self {
+        let message = error.to_string();
+        match error {
+            UploadCrossSigningError::Bad(error) => error.into(),
+            UploadCrossSigningError::Unauthenticated => Self::forbidden(message),
+            UploadCrossSigningError::NoMasterKey => {
+                Self::bad_request(ErrorKind::MissingParam, message)
+            }
+            UploadCrossSigningError::Signature { .. } => Self::invalid_signature(message),
+            UploadCrossSigningError::NameTaken { .. } => Self::invalid_param(message),
+            UploadCrossSigningError::Unavailable(error) => error.into(),
         }
     }
 }

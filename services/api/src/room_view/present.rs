@@ -60,6 +60,7 @@ impl RoomView {
         let age_ms = (self.views.clock.now_ms() - sent_ms).max(0);
         let mut unsigned = Unsigned {
             age: Int::new(age_ms),
+            membership: Some(self.lens.membership_at(event.position)),
             ..Unsigned::default()
         };
         if let Some((device_id, txn_id)) = &event.transaction

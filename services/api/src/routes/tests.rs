@@ -238,21 +238,14 @@ async fn wrong_arguments_are_told_apart() {
 #[tokio::test]
 async fn event_content_is_read_strictly() {
     let path = format!("{STATE}/a.b/");
-    for text in [
-        "",
-        "{",
-        "{'a':1}",
-        "\0",
-        r#"{"a":1}}"#,
-        "[]",
-        "5",
-        "null",
-        r#"{"a":NaN}"#,
-    ] {
+    for text in ["", "{", "{'a':1}", "\0", r#"{"a":1}}"#, r#"{"a":NaN}"#] {
         check("PUT", &path, text, 400, "M_NOT_JSON").await;
     }
     let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(120), "]".repeat(120));
     let bad = [
+        "[]",
+        "5",
+        "null",
         r#"{"a":1.5}"#,
         r#"{"a":9007199254740992}"#,
         r#"{"a":1,"a":2}"#,
@@ -271,7 +264,7 @@ async fn other_bodies_are_objects_of_the_right_shape() {
     let deep = format!(r#"{{"a":{}1{}}}"#, r#"{"a":"#.repeat(120), "}".repeat(120));
     check("POST", path, deep, 400, "M_BAD_JSON").await;
     check("POST", path, "{", 400, "M_NOT_JSON").await;
-    check("POST", path, "[]", 400, "M_NOT_JSON").await;
+    check("POST", path, "[]", 400, "M_BAD_JSON").await;
     check("POST", path, r#"{"room":5}"#, 400, "M_BAD_JSON").await;
     check("POST", path, r#"{"room":{},"x.y":1.5}"#, 200, "").await;
     for path in ["logout", "join/!r:x"] {
