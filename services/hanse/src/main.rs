@@ -7,10 +7,12 @@
 mod account;
 mod applier;
 mod cli;
+mod cluster;
+mod deployment;
 mod exit;
 mod operator;
 mod plugs;
-mod secrets;
+mod ready;
 mod serve;
 mod welcome;
 mod wiring;

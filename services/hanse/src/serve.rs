@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use hanse_runtime::admin::AdminSocket;
+use hanse_cluster::grpc::SlotListener;
+use hanse_runtime::admin::{AdminCommands, AdminSocket, FirstAccount};
 use hanse_runtime::config::Config;
 use hanse_runtime::http::Listener;
 use hanse_runtime::telemetry::{self, Metrics};
 use hanse_runtime::{DataDir, Lifecycle, OsSignals, Stage, StopSignals, SystemClock, SystemRandom};
 
 use crate::exit::Failure;
-use crate::welcome;
+use crate::welcome::{self, Addresses};
 use crate::wiring::{self, Surroundings, Wired};
 
 /// How long threads that still block may hold up the exit after a drain.
@@ -19,13 +20,20 @@ const EXIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs the server until it has drained.
 pub(crate) fn serve(config: &Config) -> Result<(), Failure> {
-    let metrics = telemetry::init(&config.telemetry).context("cannot start telemetry")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("hanse")
         .build()
         .context("cannot start the runtime")?;
+    let instance = SystemRandom::shared().alphanumeric(8);
+    let entered = runtime.enter();
+    let (metrics, traces) =
+        telemetry::init(&config.telemetry, &instance).context("cannot start telemetry")?;
+    drop(entered);
     let ended = runtime.block_on(run(config, metrics));
+    if let Some(traces) = traces {
+        traces.end();
+    }
     runtime.shutdown_timeout(EXIT_WITHIN);
     ended
 }
@@ -38,6 +46,18 @@ async fn run(config: &Config, metrics: Metrics) -> Result<(), Failure> {
     let listener = Listener::bind(config.server.listen)
         .await
         .map_err(anyhow::Error::from)?;
+    let others = match config.cluster.listen {
+        Some(address) => Some(
+            SlotListener::bind(address)
+                .await
+                .map_err(anyhow::Error::from)?,
+        ),
+        None => None,
+    };
+    let addresses = Addresses {
+        clients: listener.address(),
+        processes: others.as_ref().map(SlotListener::address),
+    };
     let started = lifecycle.readiness().part("start");
     let surroundings = Surroundings {
         config,
@@ -47,13 +67,13 @@ async fn run(config: &Config, metrics: Metrics) -> Result<(), Failure> {
         random: SystemRandom::shared(),
     };
     let wired = tokio::select! {
-        wired = wiring::wire(&surroundings) => wired?,
+        wired = wiring::wire(&surroundings, others) => wired?,
         name = signals.next() => {
             tracing::info!(signal = name, "stopped while starting");
             return Ok(());
         }
     };
-    let welcome = open(&surroundings, listener, wired, metrics).await?;
+    let welcome = open(&surroundings, listener, addresses, wired, metrics).await?;
     // Whoever reads the address may rely on readiness.
     started.set(true);
     crate::print(&welcome)?;
@@ -68,6 +88,7 @@ async fn run(config: &Config, metrics: Metrics) -> Result<(), Failure> {
 async fn open(
     surroundings: &Surroundings<'_>,
     listener: Listener,
+    addresses: Addresses,
     wired: Wired,
     metrics: Metrics,
 ) -> Result<String, Failure> {
@@ -80,18 +101,12 @@ async fn open(
     } = surroundings;
     let path = config.admin.socket_path(data.path());
     let socket = AdminSocket::bind(&path).map_err(anyhow::Error::from)?;
-    let address = listener.address();
-    let first = wired
-        .admin
-        .first_account()
-        .await
-        .map_err(anyhow::Error::from)?;
     let front = lifecycle.tasks(Stage::Front);
     front.spawn(
         "metrics upkeep",
         metrics.clone().upkeep(front.soft().clone()),
     );
-    socket.serve(front, wired.admin);
+    socket.serve(front, Arc::clone(&wired.admin));
     listener.serve(
         wired.router,
         &config.limits,
@@ -99,5 +114,22 @@ async fn open(
         metrics,
         Arc::clone(clock),
     );
-    Ok(welcome::text(config, address, &first))
+    let first = first_account(config, wired.admin.as_ref()).await?;
+    Ok(welcome::text(config, addresses, first.as_ref()))
+}
+
+/// What an operator without an account is told. In a cluster it is left out where nobody has come to
+/// serve the slot of the token in time.
+async fn first_account(
+    config: &Config,
+    admin: &dyn AdminCommands,
+) -> Result<Option<FirstAccount>, Failure> {
+    match admin.first_account().await {
+        Ok(first) => Ok(Some(first)),
+        Err(error) if config.cluster.listen.is_some() => {
+            tracing::info!(%error, "there is no token for the first account yet");
+            Ok(None)
+        }
+        Err(error) => Err(anyhow::Error::from(error).into()),
+    }
 }

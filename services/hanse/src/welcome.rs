@@ -4,22 +4,43 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 
 use hanse_runtime::admin::FirstAccount;
-use hanse_runtime::config::{Config, Data, Durability, RegistrationMode, StoreEngine};
+use hanse_runtime::config::{Config, Data, Durability, RegistrationMode, Role, StoreEngine};
 
-pub(crate) fn text(config: &Config, address: SocketAddr, first: &FirstAccount) -> String {
-    let url = config
-        .server
-        .public_base_url
-        .clone()
-        .unwrap_or_else(|| format!("http://{address}"));
+/// Where a process listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Addresses {
+    /// For clients, and whoever asks how it is.
+    pub(crate) clients: SocketAddr,
+    /// For the other processes of a cluster.
+    pub(crate) processes: Option<SocketAddr>,
+}
+
+/// `first`: `None` if that is not known.
+pub(crate) fn text(config: &Config, addresses: Addresses, first: Option<&FirstAccount>) -> String {
     let name = &config.server.name;
     let mut text = format!("Hanse {} serves {name}\n", env!("CARGO_PKG_VERSION"));
-    let _ = writeln!(text, "  clients connect to  {url}");
+    text.push_str(&where_to(config, addresses));
     let _ = writeln!(text, "  data is kept in     {}", kept(config));
-    if let FirstAccount::Missing { token } = first {
+    if let Some(FirstAccount::Missing { token }) = first {
         text.push_str(&first_account(config, token.as_deref()));
     }
-    text.push_str(open_to_all(config, address));
+    text.push_str(open_to_all(config, addresses.clients));
+    text
+}
+
+fn where_to(config: &Config, Addresses { clients, processes }: Addresses) -> String {
+    let own = format!("http://{clients}");
+    let url = config.server.public_base_url.as_ref().unwrap_or(&own);
+    let mut text = if config.server.has(Role::Api) {
+        format!("  clients connect to  {url}\n")
+    } else {
+        format!("  probes connect to   {own}\n")
+    };
+    if let Some(processes) = processes {
+        let roles: Vec<_> = config.server.roles.iter().map(|role| role.name()).collect();
+        let _ = writeln!(text, "  others connect to   {processes}");
+        let _ = writeln!(text, "  its roles are       {}", roles.join(", "));
+    }
     text
 }
 
@@ -71,8 +92,11 @@ mod tests {
     fn shown(change: impl FnOnce(&mut Config), first: &FirstAccount) -> String {
         let mut config = Config::default();
         change(&mut config);
-        let address = config.server.listen;
-        text(&config, address, first)
+        let addresses = Addresses {
+            clients: config.server.listen,
+            processes: config.cluster.listen,
+        };
+        text(&config, addresses, Some(first))
     }
 
     #[test]
@@ -101,6 +125,23 @@ mod tests {
             &first,
         );
         assert!(!closed.contains("register"));
+    }
+
+    #[test]
+    fn a_process_of_a_cluster_says_what_it_is() {
+        let sync = |config: &mut Config| {
+            config.cluster.listen = Some(([127, 0, 0, 1], 8009).into());
+            config.server.roles = vec![Role::Sync];
+        };
+        let text = shown(sync, &FirstAccount::Exists);
+        for part in [
+            "probes connect to   http://127.0.0.1:8008",
+            "127.0.0.1:8009",
+            "sync\n",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("clients"));
     }
 
     #[test]

@@ -2,25 +2,28 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-use axum::Router;
+use anyhow::Context;
 use hanse_api::{AdmissionLimits, ApiParts};
-use hanse_log::{LogParts, SlotLogs, SlotMap};
+use hanse_cluster::grpc::SlotListener;
+use hanse_cluster::{Commands, Router};
+use hanse_log::{Applier, LogParts, SlotLogs, SlotMap};
 use hanse_room::{RoomParts, Rooms, Typing};
 use hanse_runtime::admin::AdminCommands;
-use hanse_runtime::config::{Config, Durability, StoreEngine};
+use hanse_runtime::config::{Config, Durability, Role, StoreEngine};
 use hanse_runtime::{Clock, DataDir, Lifecycle, Random, Stage};
 use hanse_store::Store;
 use hanse_store_embedded::{EmbeddedStore, Options};
 use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
-use hanse_sync::{SyncParts, SyncWorker, TokenKey};
+use hanse_sync::{SyncClient, SyncParts, SyncWorker, TokenKey};
 use hanse_user::{UserConfig, UserParts, Users};
 
 use crate::applier::Domains;
+use crate::cluster::Clustered;
+use crate::deployment::Deployment;
 use crate::exit::Failure;
 use crate::operator::Operator;
 use crate::plugs::Syncs;
-use crate::secrets::Secrets;
+use crate::ready;
 
 /// Rooms whose memory is kept.
 const ROOMS_HELD_MAX: u64 = 10_000;
@@ -38,46 +41,154 @@ pub(crate) struct Surroundings<'a> {
 /// What the roles offer to the outside.
 pub(crate) struct Wired {
     /// The client API.
-    pub(crate) router: Router,
+    pub(crate) router: axum::Router,
     /// What `hanse admin` can have done.
     pub(crate) admin: Arc<dyn AdminCommands>,
 }
 
 /// Opens the store, replays the logs and starts the roles. When it returns, requests can be
-/// answered.
-pub(crate) async fn wire(surroundings: &Surroundings<'_>) -> Result<Wired, Failure> {
+/// answered. `others`: where the other processes of a cluster call.
+pub(crate) async fn wire(
+    surroundings: &Surroundings<'_>,
+    others: Option<SlotListener>,
+) -> Result<Wired, Failure> {
+    let Surroundings { config, random, .. } = surroundings;
     let store = open_store(surroundings).await?;
-    let secrets = load_secrets(surroundings, &store).await?;
-    let logs = open_logs(surroundings, &store).await?;
-    let users = users(surroundings, &store, &logs)?;
-    let rooms = rooms(surroundings, &store, &logs, &secrets);
+    let deployment = Deployment::load(&store, random.as_ref(), config).await?;
+    let cluster = match others {
+        Some(listener) => Some(join(surroundings, &store, listener, deployment.map).await?),
+        None => None,
+    };
+    let logs = open_logs(surroundings, &store, deployment.map, cluster.as_ref()).await?;
+    let alone = Router::alone;
+    let way = cluster
+        .as_ref()
+        .map_or_else(alone, |cluster| cluster.router(surroundings, &logs));
+    let users = users(surroundings, &store, &logs, &way)?;
+    let rooms = rooms(surroundings, &store, &logs, &deployment, &way);
     rooms.carry_device_changes();
-    let typing = Typing::new(Arc::clone(&surroundings.clock));
-    let sync = SyncWorker::start(SyncParts {
+    let domains = DomainHandles {
+        typing: cluster.as_ref().map_or_else(
+            || Typing::alone(Arc::clone(&surroundings.clock), random.as_ref()),
+            |cluster| cluster.typing(surroundings),
+        ),
+        token_key: TokenKey::new(deployment.token_secret),
         logs,
-        rooms: rooms.reader().clone(),
-        users: users.clone(),
-        typing: typing.clone(),
-        clock: Arc::clone(&surroundings.clock),
-        tasks: surroundings.lifecycle.tasks(Stage::Front).clone(),
-        token_key: TokenKey::new(secrets.token_secret),
-    });
-    let mode = surroundings.config.registration.mode;
-    let admin = Arc::new(Operator {
-        users: users.clone(),
-        mode,
-    });
-    let router = hanse_api::router(ApiParts {
         users,
         rooms,
-        sync: Arc::new(Syncs(sync)),
-        typing,
-        tasks: surroundings.lifecycle.tasks(Stage::Work).clone(),
-        clock: Arc::clone(&surroundings.clock),
-        config: Arc::new(surroundings.config.clone()),
-        admission: AdmissionLimits::default(),
+    };
+    let worker = config
+        .server
+        .has(Role::Sync)
+        .then(|| domains.sync_worker(surroundings));
+    let router = domains.api(surroundings, cluster.as_ref(), worker.clone());
+    if let Some(cluster) = cluster {
+        watch_readiness(surroundings, &cluster, &domains.logs, &store);
+        cluster.serve(surroundings, &domains.logs, domains.commands(), worker);
+    }
+    let admin = Arc::new(Operator {
+        users: domains.users,
+        mode: config.registration.mode,
     });
     Ok(Wired { router, admin })
+}
+
+/// What the roles work on.
+struct DomainHandles {
+    logs: SlotLogs,
+    users: Users,
+    rooms: Rooms,
+    typing: Typing,
+    token_key: TokenKey,
+}
+
+impl DomainHandles {
+    /// The writes that other processes may have run here.
+    fn commands(&self) -> Commands {
+        let mut commands = Commands::new();
+        self.rooms.offer(&mut commands);
+        self.users.offer(&mut commands);
+        commands
+    }
+
+    fn sync_worker(&self, surroundings: &Surroundings<'_>) -> SyncWorker {
+        SyncWorker::start(SyncParts {
+            logs: self.logs.clone(),
+            rooms: self.rooms.reader().clone(),
+            users: self.users.clone(),
+            typing: self.typing.clone(),
+            clock: Arc::clone(&surroundings.clock),
+            tasks: surroundings.lifecycle.tasks(Stage::Front).clone(),
+            token_key: self.token_key.clone(),
+        })
+    }
+
+    /// The client API, or nothing where that is not the role.
+    fn api(
+        &self,
+        surroundings: &Surroundings<'_>,
+        cluster: Option<&Clustered>,
+        worker: Option<SyncWorker>,
+    ) -> axum::Router {
+        let map = *self.logs.map();
+        let sync = match (cluster, worker) {
+            _ if !surroundings.config.server.has(Role::Api) => return axum::Router::new(),
+            (None, None) => return axum::Router::new(),
+            (None, Some(worker)) => SyncClient::alone(worker),
+            (Some(cluster), worker) => {
+                cluster.sync_client(surroundings, worker, map, self.token_key.clone())
+            }
+        };
+        hanse_api::router(ApiParts {
+            users: self.users.clone(),
+            rooms: self.rooms.clone(),
+            sync: Arc::new(Syncs(sync)),
+            typing: self.typing.clone(),
+            tasks: surroundings.lifecycle.tasks(Stage::Work).clone(),
+            clock: Arc::clone(&surroundings.clock),
+            config: Arc::new(surroundings.config.clone()),
+            admission: AdmissionLimits::default(),
+        })
+    }
+}
+
+/// The tables are made before others see this process: that may take a while, and whoever is seen
+/// should answer.
+async fn join(
+    surroundings: &Surroundings<'_>,
+    store: &Arc<dyn Store>,
+    listener: SlotListener,
+    map: SlotMap,
+) -> Result<Clustered, Failure> {
+    let tables = [hanse_log::tables::all(), Domains.tables()].concat();
+    let made = store.create_tables(&tables).await;
+    made.context("cannot make the tables")?;
+    Clustered::join(surroundings, store, listener, map).await
+}
+
+fn watch_readiness(
+    surroundings: &Surroundings<'_>,
+    cluster: &Clustered,
+    logs: &SlotLogs,
+    store: &Arc<dyn Store>,
+) {
+    let server = &surroundings.config.server;
+    let front = surroundings.lifecycle.tasks(Stage::Front);
+    let part = |name| surroundings.lifecycle.readiness().part(name);
+    if server.has(Role::Persister) {
+        ready::while_held(front, part("lease"), cluster.membership().lease());
+    }
+    if server.has(Role::Api) {
+        let slots = logs.map().slots().collect();
+        let store = Arc::clone(store);
+        ready::while_owned(front, part("slot owners"), slots, store, cluster.members());
+        ready::while_taken(
+            front,
+            part("sync workers"),
+            hanse_sync::ROLE,
+            cluster.members(),
+        );
+    }
 }
 
 async fn open_store(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Store>, Failure> {
@@ -116,47 +227,37 @@ async fn connect_cluster(surroundings: &Surroundings<'_>) -> Result<Arc<dyn Stor
     Ok(Arc::new(store))
 }
 
-/// The deployment's secrets. A cluster does not know which data directory it belongs to, so that it is
-/// asked for the server's name, too.
-async fn load_secrets(
-    surroundings: &Surroundings<'_>,
-    store: &Arc<dyn Store>,
-) -> Result<Secrets, Failure> {
-    let name = &surroundings.config.server.name;
-    let secrets = Secrets::load(store, surroundings.random.as_ref(), name).await?;
-    if secrets.server_name == *name {
-        return Ok(secrets);
-    }
-    let other = &secrets.server_name;
-    let error = anyhow!("the store belongs to the server {other}, and server.name is {name}");
-    Err(Failure::Settings(error))
-}
-
 async fn open_logs(
     surroundings: &Surroundings<'_>,
     store: &Arc<dyn Store>,
+    map: SlotMap,
+    cluster: Option<&Clustered>,
 ) -> Result<SlotLogs, Failure> {
+    let alone = || surroundings.random.alphanumeric(8);
     let parts = LogParts {
         store: Arc::clone(store),
         applier: Arc::new(Domains),
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
         tasks: surroundings.lifecycle.tasks(Stage::Store).clone(),
-        map: SlotMap::initial(SlotMap::SLOTS_SINGLE_PROCESS),
-        owner: surroundings.random.alphanumeric(8),
+        map,
+        owner: cluster.map_or_else(alone, |cluster| cluster.id().to_owned()),
         segment_bytes_max: LogParts::SEGMENT_BYTES_MAX,
         consumers: vec![hanse_room::DEVICE_CHANGES],
-        cluster: None,
+        cluster: cluster.map(|cluster| cluster.log_parts(surroundings)),
     };
-    Ok(SlotLogs::open(parts)
-        .await
-        .context("cannot open the slot logs")?)
+    let failed = "cannot open the slot logs";
+    Ok(match cluster {
+        Some(_) => SlotLogs::start(parts).await.context(failed)?,
+        None => SlotLogs::open(parts).await.context(failed)?,
+    })
 }
 
 fn users(
     surroundings: &Surroundings<'_>,
     store: &Arc<dyn Store>,
     logs: &SlotLogs,
+    way: &Router,
 ) -> Result<Users, Failure> {
     let Config {
         passwords,
@@ -179,6 +280,7 @@ fn users(
             password_chars_min: registration.password_chars_min,
             ..UserConfig::default()
         },
+        router: way.clone(),
     };
     Ok(Users::new(parts).map_err(anyhow::Error::from)?)
 }
@@ -187,7 +289,8 @@ fn rooms(
     surroundings: &Surroundings<'_>,
     store: &Arc<dyn Store>,
     logs: &SlotLogs,
-    secrets: &Secrets,
+    deployment: &Deployment,
+    way: &Router,
 ) -> Rooms {
     Rooms::new(RoomParts {
         store: Arc::clone(store),
@@ -195,7 +298,8 @@ fn rooms(
         clock: Arc::clone(&surroundings.clock),
         random: Arc::clone(&surroundings.random),
         server_name: surroundings.config.server.name.clone(),
-        key: Arc::clone(&secrets.signing_key),
+        key: Arc::clone(&deployment.signing_key),
         rooms_held_max: ROOMS_HELD_MAX,
+        router: way.clone(),
     })
 }

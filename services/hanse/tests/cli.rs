@@ -171,6 +171,46 @@ fn wrong_settings_end_with_64_and_name_key_value_and_what_is_allowed() {
     );
 }
 
+/// Red if a process starts that could do nothing but harm, or nothing at all.
+#[test]
+fn a_cluster_that_contradicts_itself_ends_with_64() {
+    let dir = TempDir::new().unwrap();
+    let good = [
+        ("HANSE_STORE__ENGINE", "cql"),
+        ("HANSE_CLUSTER__LISTEN", "127.0.0.1:18009"),
+        ("HANSE_BUS__REDIS", "[\"redis://127.0.0.1:1\"]"),
+    ];
+    let check = |without: &str, roles: &str, said: &[&str]| {
+        for command in ["serve", "check-config"] {
+            let mut hanse = hanse(dir.path(), &[command, "--roles", roles]);
+            let kept = good.iter().filter(|(name, _)| *name != without);
+            let (code, _, stderr) = output(hanse.envs(kept.copied()));
+            assert_eq!(code, 64, "{without}: {stderr}");
+            for part in said {
+                assert!(stderr.contains(part), "no {part} in {stderr}");
+            }
+        }
+    };
+    check(
+        "HANSE_STORE__ENGINE",
+        "api",
+        &[
+            "cluster.listen",
+            "HANSE_CLUSTER__LISTEN",
+            "engine = \"cql\"",
+        ],
+    );
+    check("HANSE_BUS__REDIS", "api", &["bus.redis", "need a bus"]);
+    check(
+        "HANSE_CLUSTER__LISTEN",
+        "api",
+        &["server.roles", "alone needs every role", "cluster.listen"],
+    );
+    check("", "api,api", &["server.roles", "not each role once"]);
+    let mut command = hanse(dir.path(), &["check-config", "--roles", "sync"]);
+    assert_eq!(output(command.envs(good)).0, 0);
+}
+
 #[test]
 fn the_printed_default_is_valid_and_later_sources_win() {
     let dir = TempDir::new().unwrap();

@@ -6,6 +6,7 @@
 
 mod bus;
 mod check;
+mod cluster;
 mod error;
 mod limits;
 mod load;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use bus::Bus;
+pub use cluster::Cluster;
 pub use error::{ConfigError, SettingError};
 pub use limits::Limits;
 pub use load::{Environment, Flags, Sources};
@@ -38,6 +40,8 @@ pub struct Config {
     pub data: Data,
     /// Where everything is kept.
     pub store: Store,
+    /// How this process is one of several. They share the store and the bus.
+    pub cluster: Cluster,
     /// How the processes of a cluster tell each other what is new.
     pub bus: Bus,
     /// Who may make an account.

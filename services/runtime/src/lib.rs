@@ -22,6 +22,7 @@ mod random;
 mod readiness;
 mod tasks;
 pub mod telemetry;
+pub mod trace;
 
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use data_dir::{DataDir, DataDirError};

@@ -19,8 +19,11 @@ const CUT_GRACE: Duration = Duration::from_secs(5);
 pub enum Stage {
     /// Listeners, connections, long polls.
     Front,
-    /// Actors, consumers, the relay: what requests call.
+    /// Actors, consumers, the relay: what requests call. In a cluster also who keeps the slots, and
+    /// hands them on now.
     Work,
+    /// What answers and calls the other processes of a cluster, and this one's place among them.
+    Cluster,
     /// The log's appliers and checkpoints, and the store.
     Store,
 }
@@ -110,6 +113,7 @@ pub struct Lifecycle {
     readiness: Readiness,
     front: Tasks,
     work: Tasks,
+    cluster: Tasks,
     store: Tasks,
     hard: CancellationToken,
     failed: CancellationToken,
@@ -125,6 +129,7 @@ impl Lifecycle {
             readiness: Readiness::default(),
             front: stage(),
             work: stage(),
+            cluster: stage(),
             store: stage(),
             hard,
             failed,
@@ -136,6 +141,7 @@ impl Lifecycle {
         match stage {
             Stage::Front => &self.front,
             Stage::Work => &self.work,
+            Stage::Cluster => &self.cluster,
             Stage::Store => &self.store,
         }
     }
@@ -174,12 +180,13 @@ impl Lifecycle {
     async fn finish_stages_now(&self) {
         self.front.finish().await;
         self.work.finish().await;
+        self.cluster.finish().await;
         self.store.finish().await;
     }
 
     /// Cuts off every task at its next await; work on a blocking pool still goes to its end.
     fn cut(&self, why: &'static str) -> bool {
-        let left = [&self.front, &self.work, &self.store].map(Tasks::running);
+        let left = [&self.front, &self.work, &self.cluster, &self.store].map(Tasks::running);
         tracing::warn!(drain.reason = why, drain.tasks_left = ?left, "drain cut short");
         self.hard.cancel();
         false
@@ -219,13 +226,17 @@ mod tests {
         let log = Journal::default();
         // The later a stage, the quicker its task: started together they would end the other way.
         polite(&process, Stage::Store, "store", 1, &log);
-        polite(&process, Stage::Work, "work", 2, &log);
+        polite(&process, Stage::Cluster, "cluster", 2, &log);
+        polite(&process, Stage::Work, "work", 3, &log);
         polite(&process, Stage::Front, "front", 5, &log);
         let (send, signals) = mpsc::channel(1);
         send.send(()).await.unwrap();
 
         let drained = process.run(signals).await;
-        assert_eq!(*log.lock(), [("front", 7), ("work", 9), ("store", 10)]);
+        assert_eq!(
+            *log.lock(),
+            [("front", 7), ("work", 10), ("cluster", 12), ("store", 13)]
+        );
         assert_eq!(
             drained,
             Drained {

@@ -1,15 +1,21 @@
-//! Logs and metrics of the process.
+//! Logs, metrics and traces of the process.
+
+mod traces;
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry_otlp::ExporterBuildError;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, Layer, Registry, registry};
 
 use crate::config::{LogFormat, Telemetry};
+
+pub use traces::Traces;
 
 /// Upper bounds of every `*_seconds` histogram, in seconds.
 const SECONDS_BUCKETS: [f64; 14] = [
@@ -31,23 +37,35 @@ pub enum TelemetryError {
     /// The metrics recorder cannot be installed.
     #[error("cannot set up metrics")]
     Recorder(#[from] BuildError),
+    /// The exporter of traces cannot be set up.
+    #[error("cannot export traces")]
+    Traces(#[from] ExporterBuildError),
 }
 
-/// Sets up logging to standard error and the metrics recorder, once per process.
-pub fn init(settings: &Telemetry) -> Result<Metrics, TelemetryError> {
-    let filter = EnvFilter::try_new(&settings.log_level)?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => {
-            let colours = std::io::stderr().is_terminal();
-            lines.with_ansi(colours).finish().try_init()?;
-        }
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init()?,
-    }
+/// Sets up logging to standard error, the metrics recorder, and traces if they are configured; once
+/// per process, inside of its runtime. `instance` is this process's name in traces.
+pub fn init(
+    settings: &Telemetry,
+    instance: &str,
+) -> Result<(Metrics, Option<Traces>), TelemetryError> {
+    let traces = Traces::start(settings, instance)?;
+    registry()
+        .with(lines(settings)?)
+        .with(traces.as_ref().map(Traces::layer))
+        .try_init()?;
     let handle = recorder()?.install_recorder()?;
-    Ok(Metrics { handle })
+    Ok((Metrics { handle }, traces))
+}
+
+/// The lines of the log.
+fn lines(settings: &Telemetry) -> Result<impl Layer<Registry> + use<>, ParseError> {
+    let filter = EnvFilter::try_new(&settings.log_level)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.log_format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    Ok(lines.with_filter(filter))
 }
 
 fn recorder() -> Result<PrometheusBuilder, BuildError> {

@@ -1,5 +1,7 @@
 //! What types cannot say: ranges, and settings that contradict each other.
 
+mod bus;
+mod cluster;
 mod store;
 
 use std::fmt::Display;
@@ -11,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::schema::{self, all_keys};
-use super::{Bus, Config, SettingError};
+use super::{Config, SettingError};
 
 /// The longest path of a Unix socket, in bytes: `sun_path` less its final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -21,14 +23,15 @@ pub(super) fn check(config: &Config) -> Vec<SettingError> {
     let rules = [
         listen_url(config),
         data_path(config),
-        bus_servers(config),
-        deployment(config),
         log_level(config),
+        otlp_endpoint(config),
         socket_path(config),
         drain_order(config),
     ];
     wrong.extend(rules.into_iter().flatten());
+    wrong.extend(bus::check(config));
     wrong.extend(store::check(config));
+    wrong.extend(cluster::check(config));
     wrong
 }
 
@@ -75,24 +78,6 @@ fn data_path(config: &Config) -> Option<SettingError> {
     })
 }
 
-fn bus_servers(config: &Config) -> Option<SettingError> {
-    let bad = config.bus.redis.iter().find(|url| {
-        let parsed = url.parse::<Uri>().ok();
-        !parsed.is_some_and(|uri| {
-            uri.scheme_str() == Some("redis") && uri.host().is_some_and(|host| !host.is_empty())
-        })
-    })?;
-    Some(wrong("bus.redis", quoted(bad), "not valid"))
-}
-
-fn deployment(config: &Config) -> Option<SettingError> {
-    let name = &config.bus.deployment;
-    let good = |letter: u8| letter.is_ascii_alphanumeric() || b"-._".contains(&letter);
-    let length = 1..=Bus::DEPLOYMENT_BYTES_MAX;
-    let is_name = length.contains(&name.len()) && name.bytes().all(good);
-    (!is_name).then(|| wrong("bus.deployment", quoted(name), "not valid"))
-}
-
 /// A filter whose every part ends in a level: the filter itself takes a misspelt level for the name
 /// of a module and logs nothing.
 fn log_level(config: &Config) -> Option<SettingError> {
@@ -106,6 +91,16 @@ fn log_level(config: &Config) -> Option<SettingError> {
     };
     let good = filter.split(',').all(level) && EnvFilter::try_new(filter).is_ok();
     (!good).then(|| wrong("telemetry.log_level", quoted(filter), "not a filter"))
+}
+
+fn otlp_endpoint(config: &Config) -> Option<SettingError> {
+    let endpoint = config.telemetry.otlp_endpoint.as_deref()?;
+    let parsed = endpoint.parse::<Uri>().ok();
+    let good = parsed.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
+    (!good).then(|| {
+        let error = wrong("telemetry.otlp_endpoint", quoted(endpoint), "not usable");
+        error.allowing("an address such as http://otel-collector:4317 (plain gRPC)")
+    })
 }
 
 fn socket_path(config: &Config) -> Option<SettingError> {

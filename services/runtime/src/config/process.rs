@@ -17,6 +17,12 @@ pub struct Telemetry {
     /// What is logged: a level, or levels by module.
     #[schemars(extend("x-allowed" = "error, warn, info, debug, trace, or a list such as info,hanse_log=debug"))]
     pub log_level: String,
+    /// Where traces are sent by OTLP over gRPC; none are made unless it is set.
+    #[schemars(extend("x-example" = "http://otel-collector:4317"))]
+    pub otlp_endpoint: Option<String>,
+    /// How many of a thousand requests are traced.
+    #[schemars(range(min = 0, max = 1000))]
+    pub trace_per_mille: u32,
 }
 
 impl Default for Telemetry {
@@ -25,6 +31,8 @@ impl Default for Telemetry {
             log_format: LogFormat::Text,
             // ruma and the stores report each check, file and connection at `info`.
             log_level: "info,ruma_state_res=warn,fjall=warn,lsm_tree=warn,scylla=warn".to_owned(),
+            otlp_endpoint: None,
+            trace_per_mille: 10,
         }
     }
 }

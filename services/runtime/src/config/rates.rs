@@ -15,6 +15,8 @@ pub struct RateLimits {
     pub login: Rate,
     /// Events sent, by user.
     pub messages: Rate,
+    /// Typing notices sent, by user.
+    pub typing: Rate,
     /// Rooms created, by user.
     pub room_creation: Rate,
     /// Rooms joined, by user.
@@ -38,6 +40,10 @@ impl Default for RateLimits {
             messages: Rate {
                 per_minute: 600,
                 burst: 200,
+            },
+            typing: Rate {
+                per_minute: 120,
+                burst: 60,
             },
             room_creation: Rate {
                 per_minute: 20,

@@ -24,9 +24,16 @@ pub struct Server {
     /// The host by which other servers reach this one, published in /.well-known/matrix/server.
     #[schemars(with = "Option<String>", extend("x-allowed" = "HOST or HOST:PORT", "x-example" = "matrix.example.org:443"))]
     pub delegated_server: Option<OwnedServerName>,
-    /// What this process does. For now every process does everything.
+    /// What this process does. Less than everything only in a cluster.
     #[schemars(length(min = 1))]
     pub roles: Vec<Role>,
+}
+
+impl Server {
+    /// Whether this process has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
 }
 
 impl Default for Server {
@@ -58,6 +65,15 @@ pub enum Role {
 impl Role {
     /// Every role there is.
     pub const ALL: [Self; 3] = [Self::Api, Self::Persister, Self::Sync];
+
+    /// As settings and other processes spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Persister => "persister",
+            Self::Sync => "sync",
+        }
+    }
 }
 
 /// `[data]`.

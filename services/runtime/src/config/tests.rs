@@ -17,15 +17,15 @@ fn wrong_settings_are_named_with_value_and_what_is_allowed() {
     );
     check(
         "listen = \"x\"",
-        "listen = \"x\" (in hanse.toml): no such setting; allowed: admin, bus, data, drain, \
-             limits, passwords, rate_limits, registration, server, store, telemetry; did you mean \
-             server.listen?",
+        "listen = \"x\" (in hanse.toml): no such setting; allowed: admin, bus, cluster, data, \
+             drain, limits, passwords, rate_limits, registration, server, store, telemetry; did \
+             you mean server.listen?",
     );
     check(
         "[regstration]\nmode = \"open\"",
         "regstration = {\"mode\":\"open\"} (in hanse.toml): no such setting; allowed: admin, \
-             bus, data, drain, limits, passwords, rate_limits, registration, server, store, \
-             telemetry; did you mean registration?",
+             bus, cluster, data, drain, limits, passwords, rate_limits, registration, server, \
+             store, telemetry; did you mean registration?",
     );
     check(
         "[registration]\nmode = \"opne\"",
@@ -75,12 +75,12 @@ fn wrong_settings_are_named_with_value_and_what_is_allowed() {
     check(
         "[bus]\nredis = [\"redis://good:6379\", \"redis-cluster://u:secret@bad:6379\"]",
         "bus.redis = \"redis-cluster://***@bad:6379\" (in hanse.toml): not valid; allowed: a list \
-             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379",
+             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379, or rediss://",
     );
     check(
         "[bus]\nredis = \"redis://:secret@host\"",
         "bus.redis = \"redis://***@host\" (in hanse.toml): wrong kind of value; allowed: a list \
-             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379",
+             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379, or rediss://",
     );
     check(
         "[bus]\ndeployment = \"{a}\"",
@@ -105,6 +105,26 @@ fn settings_that_contradict_each_other_are_refused() {
         "[drain]\nreadiness_delay_ms = 30000",
         "drain.hard_after_ms = 30000: cuts the process off before it begins to drain; allowed: \
              more than drain.readiness_delay_ms, which is 30000",
+    );
+    check(
+        "[bus]\nredis = [\"rediss://u:secret@a:1#insecure\"]",
+        "bus.redis = \"rediss://***@a:1#insecure\" (in hanse.toml): not valid; allowed: a list \
+             of URLs such as redis://USER:PASSWORD@10.0.0.7:6379, or rediss://",
+    );
+    check(
+        "[bus]\nredis = [\"rediss://a:1\", \"redis://b:2\"]",
+        "bus.redis = \"redis://b:2\" (in hanse.toml): another URL is rediss; allowed: a list of \
+             URLs such as redis://USER:PASSWORD@10.0.0.7:6379, or rediss://",
+    );
+    check(
+        "[bus]\nredis = [\"redis://a:1\"]\ntls_ca = \"/ca.crt\"",
+        "bus.tls_ca = \"/ca.crt\" (in hanse.toml): no URL is rediss; allowed: nothing, or \
+             rediss:// in bus.redis",
+    );
+    check(
+        "[bus]\nredis = [\"rediss://a:1\"]\ntls_cert = \"/tls.crt\"",
+        "bus.tls_cert = \"/tls.crt\" (in hanse.toml): half of a pair; allowed: both of \
+             bus.tls_cert and bus.tls_key, or none",
     );
     let long = "d".repeat(100);
     check(
@@ -173,13 +193,77 @@ fn a_cluster_is_named_and_its_login_is_whole() {
     );
     check(
         &format!("{cql}[server]\nroles = [\"api\"]"),
-        "server.roles = [\"api\"] (in hanse.toml): this version runs every role in one process; \
-             allowed: every role once: api, persister, sync",
+        "server.roles = [\"api\"] (in hanse.toml): a process that is alone needs every role; \
+             allowed: every role once: api, persister, sync, or cluster.listen beside it",
     );
     let nodes = "nodes = [\"db1:9042\", \"[::1]:9042\"]\nuser = \"u\"\npassword = \"p\"";
     let config = Config::load(&Sources::text(&format!("{cql}{nodes}"))).unwrap();
     assert_eq!(config.store.engine, StoreEngine::Cql);
     assert_eq!(config.store.nodes.len(), 2);
+}
+
+/// Red if a rule of `check/cluster.rs` is left out.
+#[test]
+fn a_process_of_a_cluster_has_what_it_needs() {
+    let cluster = |cluster: &str, rest: &str| {
+        format!(
+            "[cluster]\n{cluster}\n[bus]\nredis = [\"redis://r\"]\n[store]\nengine = \"cql\"\n{rest}"
+        )
+    };
+    let here = "listen = \"10.0.0.7:8009\"";
+    let toml = cluster(here, "[server]\nroles = [\"sync\", \"api\"]");
+    let config = Config::load(&Sources::text(&toml)).unwrap();
+    assert_eq!(config.cluster.slots, 256);
+    assert!(config.server.has(Role::Sync) && !config.server.has(Role::Persister));
+
+    check(
+        "[cluster]\nlisten = \"10.0.0.7:8009\"\n[bus]\nredis = [\"redis://r\"]",
+        "cluster.listen = \"10.0.0.7:8009\" (in hanse.toml): the embedded store has one process \
+         only; allowed: nothing, or store.engine = \"cql\"",
+    );
+    check(
+        "[cluster]\nlisten = \"10.0.0.7:8009\"\n[store]\nengine = \"cql\"",
+        "bus.redis = []: the processes of a cluster need a bus; allowed: a list of URLs such as \
+         redis://USER:PASSWORD@10.0.0.7:6379, or rediss://",
+    );
+    check(
+        &cluster(here, "[server]\nroles = [\"sync\", \"sync\"]"),
+        "server.roles = [\"sync\",\"sync\"] (in hanse.toml): not each role once; allowed: at least \
+         one of api, persister, sync, each once",
+    );
+    check(
+        &cluster(here, "[server]\nroles = []"),
+        "server.roles = [] (in hanse.toml): not each role once; allowed: at least one of api, \
+         persister, sync, each once",
+    );
+    check(
+        &cluster("listen = \"0.0.0.0:8009\"", ""),
+        "cluster.listen = \"0.0.0.0:8009\" (in hanse.toml): no address that others can call; \
+         allowed: an address of this machine, or cluster.advertise beside it",
+    );
+    check(
+        &cluster(&format!("{here}\nadvertise = \"here\""), ""),
+        "cluster.advertise = \"here\" (in hanse.toml): not valid; allowed: HOST:PORT",
+    );
+    check(
+        "[cluster]\nadvertise = \"here:1\"",
+        "cluster.advertise = \"here:1\" (in hanse.toml): nobody listens there; allowed: nothing, or \
+         cluster.listen beside it",
+    );
+    check(
+        &cluster("listen = \"127.0.0.1:8008\"", ""),
+        "cluster.listen = \"127.0.0.1:8008\" (in hanse.toml): the address of the clients; allowed: \
+         another than server.listen",
+    );
+    check(
+        &cluster(&format!("{here}\nslots = 0"), ""),
+        "cluster.slots = 0 (in hanse.toml): out of range; allowed: a whole number from 1 to 65536",
+    );
+    check(
+        &cluster("listen = \"hanse\"", ""),
+        "cluster.listen = \"hanse\" (in hanse.toml): not valid; allowed: ADDRESS:PORT such as \
+         10.0.0.7:8009",
+    );
 }
 
 #[test]

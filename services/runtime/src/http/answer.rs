@@ -13,7 +13,7 @@ use http_body_util::Limited;
 use hyper::body::Incoming;
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::Clock;
 use crate::tasks::report_panic;
@@ -43,12 +43,18 @@ pub(super) async fn answer(
         "request",
         http.method = request.method().as_str(),
         http.path = request.uri().path(),
+        http.route = tracing::field::Empty,
+        http.response.status_code = tracing::field::Empty,
+        otel.kind = "server",
     );
     let response = if declared_bytes(&request) > bounds.bytes_max as u64 {
         too_large(bounds.bytes_max)
     } else {
-        route(router, bounds, request).instrument(span).await
+        route(router, bounds, request)
+            .instrument(span.clone())
+            .await
     };
+    describe(&span, &response);
     record(&response, clock.monotonic().saturating_sub(started));
     response
 }
@@ -102,11 +108,19 @@ fn json(status: StatusCode, errcode: &str, error: &str) -> Response {
     response
 }
 
+/// What a trace shows of a request.
+fn describe(span: &Span, response: &Response) {
+    span.record("http.route", endpoint(response));
+    span.record("http.response.status_code", response.status().as_u16());
+}
+
+fn endpoint(response: &Response) -> &'static str {
+    let named = response.extensions().get::<Endpoint>();
+    named.map_or("other", |named| named.0)
+}
+
 fn record(response: &Response, took: Duration) {
-    let endpoint = response
-        .extensions()
-        .get::<Endpoint>()
-        .map_or("other", |named| named.0);
+    let endpoint = endpoint(response);
     let status = response.status().as_str().to_owned();
     metrics::counter!("hanse_http_requests_total", "endpoint" => endpoint, "status" => status)
         .increment(1);

@@ -1,7 +1,7 @@
 //! What must hold of `[store]` where it names a cluster.
 
 use super::{quoted, wrong};
-use crate::config::{Config, Role, SettingError, StoreEngine};
+use crate::config::{Config, SettingError, StoreEngine};
 
 /// The longest name of a keyspace.
 const KEYSPACE_CHARS_MAX: usize = 48;
@@ -11,7 +11,7 @@ pub(super) fn check(config: &Config) -> impl Iterator<Item = SettingError> {
         StoreEngine::Embedded => [None, None, None],
         StoreEngine::Cql => [nodes(config), keyspace(config), credentials(config)],
     };
-    rules.into_iter().chain([roles(config)]).flatten()
+    rules.into_iter().flatten()
 }
 
 fn nodes(config: &Config) -> Option<SettingError> {
@@ -21,7 +21,7 @@ fn nodes(config: &Config) -> Option<SettingError> {
     (!good).then(|| wrong("store.nodes", value(), "not valid"))
 }
 
-fn is_host_and_port(node: &str) -> bool {
+pub(super) fn is_host_and_port(node: &str) -> bool {
     node.rsplit_once(':').is_some_and(|(host, port)| {
         let bare = host
             .strip_prefix('[')
@@ -54,20 +54,4 @@ fn credentials(config: &Config) -> Option<SettingError> {
         }
         _ => None,
     }
-}
-
-/// Whatever the engine: there are no leases yet that would let processes share the slots.
-fn roles(config: &Config) -> Option<SettingError> {
-    let mut roles = config.server.roles.clone();
-    roles.sort_unstable();
-    if roles == Role::ALL {
-        return None;
-    }
-    let value = serde_json::to_string(&config.server.roles).unwrap_or_default();
-    let problem = match config.store.engine {
-        StoreEngine::Embedded => "the embedded store needs every role in one process",
-        StoreEngine::Cql => "this version runs every role in one process",
-    };
-    let error = wrong("server.roles", value, problem);
-    Some(error.allowing("every role once: api, persister, sync"))
 }
