@@ -9,11 +9,15 @@
 //! Invariant: whatever a correct server may do passes: an unknown outcome may have landed or not.
 
 mod history;
+mod keys;
 mod sends;
 mod syncs;
 mod violation;
 
 pub use history::{Attempt, Event, Mark, Outcome, Page, RoomPage, Timelines};
+pub use keys::{
+    Claimed, KeyClaim, KeyUpload, keys_handed_out_once, no_key_lost, only_uploaded_keys,
+};
 pub use sends::{
     acknowledged_once, in_order, nothing_twice, only_what_was_asked, transactions_stable,
 };

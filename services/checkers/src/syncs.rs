@@ -7,14 +7,22 @@ use crate::{Page, Timelines, Violation};
 /// No event is given twice to a reader who goes on from each answer's token; nor twice in one
 /// answer. A reader who asks with an older token again starts again from there.
 pub fn no_event_again(reader: &str, pages: &[Page]) -> Vec<Violation> {
-    // What had been given before each token.
+    // What had been given before each token, while somebody will still ask with it: mostly once.
     let mut before = HashMap::<Option<&str>, HashSet<&str>>::new();
+    let mut asks = HashMap::<Option<&str>, usize>::new();
+    for page in pages {
+        *asks.entry(page.since.as_deref()).or_default() += 1;
+    }
     let mut found = Vec::new();
     for page in pages {
-        let mut given = before
-            .get(&page.since.as_deref())
-            .cloned()
-            .unwrap_or_default();
+        let since = page.since.as_deref();
+        let left = asks.entry(since).or_default();
+        *left -= 1;
+        let given = match *left {
+            0 => before.remove(&since),
+            _ => before.get(&since).cloned(),
+        };
+        let mut given = given.unwrap_or_default();
         for event_id in page.rooms.iter().flat_map(|room| &room.events) {
             if !given.insert(event_id) {
                 found.push(Violation::SyncedAgain {

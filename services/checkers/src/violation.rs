@@ -129,4 +129,32 @@ pub enum Violation {
         /// The event that came too late.
         event_id: String,
     },
+    /// A one-time key was handed out more than once.
+    #[error("key {key} of {device} was handed out {times} times")]
+    KeyAgain {
+        /// Whose key.
+        device: String,
+        /// The key.
+        key: String,
+        /// How often.
+        times: usize,
+    },
+    /// A one-time key was handed out that its device never uploaded.
+    #[error("key {key} was handed out for {device}, which did not upload it")]
+    KeyUnasked {
+        /// Whose key it should be.
+        device: String,
+        /// The key.
+        key: String,
+    },
+    /// Acknowledged one-time keys went to nobody.
+    #[error("{missing} keys of {device} went to nobody, and {unknown} claims have no answer")]
+    KeysLost {
+        /// Whose keys.
+        device: String,
+        /// Keys that nobody was given.
+        missing: usize,
+        /// Claims that may have taken one.
+        unknown: usize,
+    },
 }

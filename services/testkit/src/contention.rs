@@ -7,7 +7,6 @@
 mod child;
 mod contender;
 mod evidence;
-mod redis;
 mod rows;
 mod verdict;
 
@@ -24,8 +23,8 @@ pub use verdict::Verdict;
 use self::{
     child::{Contenders, Whom},
     evidence::{Evidence, Fault},
-    redis::RedisServer,
 };
+use crate::RedisServer;
 
 /// The slot that is contended for.
 const SLOT: hanse_log::Slot = hanse_log::Slot(0);

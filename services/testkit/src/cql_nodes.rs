@@ -8,7 +8,7 @@
 //! panicked is run again on rows of its own; every other failure of a case fails the run.
 
 mod cases;
-mod cluster;
+pub(crate) mod cluster;
 mod ledger;
 mod verdict;
 mod watched;

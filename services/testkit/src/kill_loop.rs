@@ -5,9 +5,9 @@
 //! open is sent again, and some of what was acknowledged. At the end everything is read back, in
 //! both directions, and checked.
 
-mod reader;
+pub(crate) mod reader;
 mod sender;
-mod timeline;
+pub(crate) mod timeline;
 mod verdict;
 
 use std::{

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use clap::Args;
-use hanse_bus_redis::{RedisBus, RedisBusParts};
+use hanse_bus_redis::{RedisBus, RedisBusParts, RedisTls};
 use hanse_log::{AppendError, ClusterParts, Forward, Lease, LogParts, Position, Slot, SlotLogs};
 use hanse_proto::log::Entry;
 use hanse_runtime::{
@@ -72,11 +72,12 @@ struct Contender {
 
 /// Contends until it is killed.
 pub async fn contend(options: ContenderOptions) -> anyhow::Result<()> {
-    let metrics = telemetry::init(&Telemetry::default())?;
+    let (metrics, _) = telemetry::init(&Telemetry::default(), "contender")?;
     let tasks = Tasks::new();
     let random = SystemRandom::shared();
     let bus = RedisBus::start(RedisBusParts {
         urls: vec![options.redis.clone()],
+        tls: RedisTls::default(),
         deployment: options.keyspace.clone(),
         map: hanse_log::SlotMap::initial(1),
         random: Arc::clone(&random),

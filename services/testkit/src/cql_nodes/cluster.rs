@@ -35,7 +35,7 @@ pub(super) struct Outage {
 }
 
 /// The cluster.
-pub(super) struct Cluster {
+pub(crate) struct Cluster {
     directory: PathBuf,
     scripts: PathBuf,
     net: [u8; 3],
@@ -44,10 +44,10 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) const NODES: usize = 3;
+    pub(crate) const NODES: usize = 3;
 
     /// The cluster of a run directory.
-    pub(super) fn of(directory: &Path, scripts: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(directory: &Path, scripts: &Path) -> anyhow::Result<Self> {
         let net = fs::read_to_string(directory.join("net"))
             .with_context(|| format!("no cluster was started in {}", directory.display()))?;
         let octets: Vec<u8> = net
@@ -71,7 +71,7 @@ impl Cluster {
     }
 
     /// All contact points.
-    pub(super) fn nodes(&self) -> Vec<String> {
+    pub(crate) fn nodes(&self) -> Vec<String> {
         (0..Self::NODES)
             .map(|node| self.address(node).to_string())
             .collect()
@@ -82,7 +82,7 @@ impl Cluster {
     }
 
     /// SIGKILL, by the process id that the node's directory names.
-    pub(super) fn kill(&mut self, node: usize) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self, node: usize) -> anyhow::Result<()> {
         let pid = fs::read_to_string(self.home(node).join("pid"))?;
         let pid: i32 = pid.trim().parse()?;
         let arguments = fs::read_to_string(format!("/proc/{pid}/cmdline"))?;
@@ -97,7 +97,7 @@ impl Cluster {
     }
 
     /// Fails if the node takes connections.
-    pub(super) async fn assert_away(&self, node: usize) -> anyhow::Result<()> {
+    pub(crate) async fn assert_away(&self, node: usize) -> anyhow::Result<()> {
         let deadline = Instant::now() + GONE_WITHIN;
         while TcpStream::connect(self.address(node)).await.is_ok() {
             ensure!(
@@ -111,7 +111,7 @@ impl Cluster {
     }
 
     /// Starts the node on its data; returns when it serves.
-    pub(super) async fn restart(&mut self, node: usize) -> anyhow::Result<()> {
+    pub(crate) async fn restart(&mut self, node: usize) -> anyhow::Result<()> {
         let started = Command::new(self.scripts.join("start.sh"))
             .arg(&self.directory)
             .env("NODES", Self::NODES.to_string())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hanse_checkers::{Page, RoomPage};
-use hanse_loadtest::{Refused, User};
+use hanse_loadtest::{Refused, User, http::Connection};
 use serde::Deserialize;
 
 use super::{
@@ -23,11 +23,11 @@ const FILTER: &str = r#"{"room":{"timeline":{"limit":200}}}"#;
 
 /// One who reads.
 #[derive(Debug)]
-pub(super) struct Reader {
-    pub(super) name: String,
-    pub(super) pages: Vec<Page>,
+pub(crate) struct Reader {
+    pub(crate) name: String,
+    pub(crate) pages: Vec<Page>,
     /// Gaps that were filled over /messages.
-    pub(super) gaps: u64,
+    pub(crate) gaps: u64,
     user: User,
     seen: HashSet<String>,
 }
@@ -59,7 +59,7 @@ struct WireTimeline {
 }
 
 impl Reader {
-    pub(super) fn new(user: User) -> Self {
+    pub(crate) fn new(user: User) -> Self {
         Self {
             name: user.credentials().user_id.clone(),
             pages: Vec::new(),
@@ -67,6 +67,12 @@ impl Reader {
             user,
             seen: HashSet::new(),
         }
+    }
+
+    /// Goes on by way of another connection.
+    pub(crate) fn move_to(&mut self, connection: Connection) -> anyhow::Result<()> {
+        self.user = User::resume(connection, self.user.credentials().clone())?;
+        Ok(())
     }
 
     /// Follows until the server is gone.
@@ -80,7 +86,7 @@ impl Reader {
     }
 
     /// One sync; gives how many events came. Nothing is written down unless all of it worked.
-    pub(super) async fn read(&mut self, wait: Duration) -> anyhow::Result<usize> {
+    pub(crate) async fn read(&mut self, wait: Duration) -> anyhow::Result<usize> {
         let since = self.pages.last().map(|page| page.next.clone());
         let sync = sync(&mut self.user, since.as_deref(), wait, FILTER).await?;
         let mut rooms = Vec::new();
@@ -146,7 +152,8 @@ async fn sync(
     filter: &str,
 ) -> anyhow::Result<WireSync> {
     let answer = user.sync(since, wait, filter).await;
-    let answer = answer.map_err(|refused: Refused| anyhow::anyhow!("cannot sync: {refused}"))?;
+    let answer =
+        answer.map_err(|refused: Refused| anyhow::Error::new(refused).context("cannot sync"))?;
     Ok(serde_json::from_slice(&answer.body)?)
 }
 

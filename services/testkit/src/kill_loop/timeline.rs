@@ -42,7 +42,7 @@ impl From<WireEvent> for Event {
 }
 
 /// A room's events, oldest first, paged from its end to its start or the other way.
-pub(super) async fn whole_room(
+pub(crate) async fn whole_room(
     user: &mut User,
     room: &str,
     backwards: bool,

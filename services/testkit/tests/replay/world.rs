@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_cluster::Router;
 use hanse_event::ServerKey;
 use hanse_log::{Applier, LogParts, Position, Rows, SlotLogs, SlotMap, tables::CURSORS};
 use hanse_proto::log::{Entry, entry::Kind};
@@ -124,6 +125,7 @@ impl World {
             server_name: server_name!("hanse.test").to_owned(),
             key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
             rooms_held_max: 100,
+            router: Router::alone(),
         });
         let users = Users::new(UserParts {
             store: Arc::clone(&store),
@@ -138,6 +140,7 @@ impl World {
                 argon2_iterations: 1,
                 ..UserConfig::default()
             },
+            router: Router::alone(),
         });
         self.running = Some(Running {
             tasks,

@@ -1,7 +1,8 @@
-//! A Redis server of the run's own.
+//! A Redis server of a run's own.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::Ipv4Addr,
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -14,41 +15,46 @@ use tokio::{
     time::sleep,
 };
 
+use crate::process::free_port;
+
 /// How often it is asked whether it answers yet, ten milliseconds apart.
 const ATTEMPTS_MAX: usize = 1_000;
 
-/// Ends with this value.
-pub(super) struct RedisServer {
+/// A server on the loopback interface; ends with this value.
+#[derive(Debug)]
+pub struct RedisServer {
     directory: PathBuf,
     port: u16,
     child: Option<Child>,
 }
 
 impl RedisServer {
-    pub(super) async fn start(directory: &Path) -> anyhow::Result<Self> {
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = free.local_addr()?.port();
-        drop(free);
+    /// Starts one with its log in this directory.
+    pub async fn start(directory: &Path) -> anyhow::Result<Self> {
         let mut server = Self {
             directory: directory.to_owned(),
-            port,
+            port: free_port()?,
             child: None,
         };
         server.run().await?;
         Ok(server)
     }
 
-    pub(super) fn url(&self) -> String {
+    /// As settings name it.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    pub(super) async fn run(&mut self) -> anyhow::Result<()> {
+    /// Starts it again after it was killed.
+    pub async fn run(&mut self) -> anyhow::Result<()> {
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--logfile", "redis.log"])
             .current_dir(&self.directory)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
+            // A group of its own: Ctrl-C is for whoever started it to see to.
+            .process_group(0)
             .spawn();
         self.child = Some(child.context("redis-server must be installed")?);
         for _ in 0..ATTEMPTS_MAX {
@@ -60,13 +66,15 @@ impl RedisServer {
         bail!("redis-server does not answer")
     }
 
-    pub(super) async fn flush(&self) -> anyhow::Result<()> {
+    /// FLUSHALL.
+    pub async fn flush(&self) -> anyhow::Result<()> {
         let answer = self.ask("FLUSHALL").await?;
         anyhow::ensure!(answer == "+OK", "FLUSHALL: {answer}");
         Ok(())
     }
 
-    pub(super) fn kill(&mut self) -> anyhow::Result<()> {
+    /// SIGKILL.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("redis does not run")?;
         child.kill()?;
         child.wait()?;
