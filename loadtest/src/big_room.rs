@@ -30,7 +30,7 @@ pub struct BigRoom {
 }
 
 /// A connection and the users who take turns on it.
-type Lane = (Connection, Vec<Credentials>);
+pub(crate) type Lane = (Connection, Vec<Credentials>);
 
 impl BigRoom {
     /// Runs it.
@@ -39,7 +39,7 @@ impl BigRoom {
         let start = Instant::now();
         let lanes = self.register(target).await.context("cannot register")?;
         let registering = start.elapsed().as_secs_f64();
-        let creator = Connection::to(target.address);
+        let creator = target.connection(self.members)?;
         let mut creator = world::register(target, creator, self.members).await?;
         let room = creator.create_room(PUBLIC_ROOM).await?;
         let mut report = Report::of(format!("big room: {} joins into {room}", self.members));
@@ -65,7 +65,7 @@ impl BigRoom {
         let mut lanes = JoinSet::new();
         for lane in 0..self.lanes {
             let numbers = (lane..self.members).step_by(self.lanes);
-            lanes.spawn(register_all(target.clone(), numbers));
+            lanes.spawn(register_all(target.clone(), lane, numbers));
         }
         lanes.join_all().await.into_iter().collect()
     }
@@ -109,8 +109,8 @@ impl BigRoom {
     ) -> anyhow::Result<Vec<User>> {
         let members = lanes.into_iter().flat_map(|(_, members)| members);
         let mut users = vec![creator];
-        for credentials in members.take(self.senders.saturating_sub(1)) {
-            users.push(User::resume(Connection::to(target.address), credentials)?);
+        for (number, credentials) in (1..self.senders).zip(members) {
+            users.push(User::resume(target.connection(number)?, credentials)?);
         }
         Ok(users)
     }
@@ -122,7 +122,7 @@ impl BigRoom {
         report: &mut Report,
     ) -> anyhow::Result<()> {
         let credentials = users.last().context("nobody is in the room")?.credentials();
-        let mut user = User::resume(Connection::to(target.address), credentials.clone())?;
+        let mut user = User::resume(target.connection(0)?, credentials.clone())?;
         for (name, filter) in [
             (
                 "initial sync, lazy members",
@@ -139,11 +139,12 @@ impl BigRoom {
     }
 }
 
-async fn register_all(
+pub(crate) async fn register_all(
     target: Target,
+    lane: usize,
     numbers: impl Iterator<Item = usize>,
 ) -> anyhow::Result<Lane> {
-    let (mut connection, mut members) = (Connection::to(target.address), Vec::new());
+    let (mut connection, mut members) = (target.connection(lane)?, Vec::new());
     for number in numbers {
         let user = world::register(&target, connection, number).await?;
         let credentials;
@@ -153,7 +154,7 @@ async fn register_all(
     Ok((connection, members))
 }
 
-async fn join_all(lane: Lane, room: Arc<str>) -> anyhow::Result<(Lane, Latency)> {
+pub(crate) async fn join_all(lane: Lane, room: Arc<str>) -> anyhow::Result<(Lane, Latency)> {
     let (mut connection, members) = lane;
     let mut latency = Latency::new()?;
     for credentials in &members {

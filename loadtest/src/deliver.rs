@@ -297,7 +297,7 @@ impl Received {
     }
 }
 
-fn token(sync: &[u8]) -> anyhow::Result<String> {
+pub(crate) fn token(sync: &[u8]) -> anyhow::Result<String> {
     let token = json::string_of(sync, "next_batch");
     Ok(token.context("a sync without next_batch")?.to_owned())
 }

@@ -13,11 +13,13 @@
 
 pub mod big_room;
 pub mod deliver;
+pub mod e2ee;
 pub mod fsync;
 pub mod http;
 pub mod json;
 mod latency;
 mod metrics;
+pub mod overload;
 mod process;
 mod report;
 pub mod send;

@@ -13,15 +13,20 @@ use crate::{
 pub(crate) struct Counters(BTreeMap<String, f64>);
 
 impl Counters {
-    /// Reads them; empty where there is no `/metrics`.
+    /// Reads them, of all addresses together; empty where there is no `/metrics`.
     pub(crate) async fn of(target: &Target) -> Self {
-        let mut connection = Connection::to(target.address);
-        match connection.call(Call::get("/metrics"), None).await {
-            Ok(answer) if answer.status == 200 => {
-                Self::parse(&String::from_utf8_lossy(&answer.body))
+        let mut all = Self::default();
+        for address in &target.addresses {
+            let mut connection = Connection::to(*address);
+            let answer = connection.call(Call::get("/metrics"), None).await;
+            let Some(answer) = answer.ok().filter(|answer| answer.status == 200) else {
+                continue;
+            };
+            for (name, sum) in Self::parse(&String::from_utf8_lossy(&answer.body)).0 {
+                *all.0.entry(name).or_default() += sum;
             }
-            _ => Self::default(),
         }
+        all
     }
 
     fn parse(text: &str) -> Self {
@@ -46,16 +51,34 @@ impl Counters {
         messages: u64,
         report: &mut Report,
     ) {
+        for (name, grown) in self.growth(later, prefixes) {
+            let each = grown / count_f64(messages.max(1));
+            report.add(format!("{name} per message"), each, "");
+        }
+    }
+
+    /// Adds how much each counter with one of the prefixes grew.
+    pub(crate) fn report_growth(&self, later: &Self, prefixes: &[String], report: &mut Report) {
+        for (name, grown) in self.growth(later, prefixes) {
+            report.add(name, grown, "");
+        }
+    }
+
+    fn growth<'a>(
+        &'a self,
+        later: &'a Self,
+        prefixes: &'a [String],
+    ) -> impl Iterator<Item = (&'a str, f64)> {
         let asked = |name: &str| {
             prefixes
                 .iter()
                 .any(|prefix| name.starts_with(prefix.as_str()))
         };
-        for (name, after) in later.0.iter().filter(|(name, _)| asked(name)) {
+        let later = later.0.iter().filter(move |(name, _)| asked(name));
+        later.map(|(name, after)| {
             let before = self.0.get(name).copied().unwrap_or(0.0);
-            let each = (after - before) / count_f64(messages.max(1));
-            report.add(format!("{name} per message"), each, "");
-        }
+            (name.as_str(), after - before)
+        })
     }
 }
 

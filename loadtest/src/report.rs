@@ -76,6 +76,13 @@ impl Report {
         self.errors.push((what.into(), times));
     }
 
+    /// Adds errors of one sort, if there were any.
+    pub fn error_if(&mut self, what: impl Into<String>, times: u64) {
+        if times > 0 {
+            self.error(what, times);
+        }
+    }
+
     /// Adds another report's figures and errors, their names after a prefix.
     pub fn include(&mut self, prefix: &str, other: Self) {
         for figure in other.figures {

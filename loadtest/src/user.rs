@@ -80,6 +80,19 @@ struct Dummy {
     session: String,
 }
 
+#[derive(Serialize)]
+struct Login<'a> {
+    r#type: &'static str,
+    identifier: Identifier<'a>,
+    password: &'a str,
+}
+
+#[derive(Serialize)]
+struct Identifier<'a> {
+    r#type: &'static str,
+    user: &'a str,
+}
+
 #[derive(Deserialize)]
 struct Challenge {
     session: String,
@@ -117,6 +130,29 @@ impl User {
             credentials,
             connection,
         })
+    }
+
+    /// Logs in on a new device (`m.login.password`).
+    pub async fn log_in(
+        mut connection: Connection,
+        user_id: &str,
+        password: &str,
+    ) -> Result<Self, Refused> {
+        let login = Login {
+            r#type: "m.login.password",
+            identifier: Identifier {
+                r#type: "m.id.user",
+                user: user_id,
+            },
+            password,
+        };
+        let body = serde_json::to_vec(&login).map_err(|source| Refused::Strange {
+            what: "login",
+            source,
+        })?;
+        let call = Call::post("/_matrix/client/v3/login", body);
+        let answer = accepted(connection.call(call, None).await?)?;
+        Self::resume(connection, parse("login", &answer)?)
     }
 
     /// A session that exists already.

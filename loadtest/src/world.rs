@@ -16,47 +16,59 @@ const SETUP_AT_ONCE: usize = 8;
 /// The server of a run.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Its process, if it is on this machine and its use shall be measured.
-    pub process: Option<Watched>,
+    /// Where it listens; users are spread over all of these.
+    pub addresses: Vec<SocketAddr>,
+    /// Its processes on this machine whose use shall be measured, by name.
+    pub processes: Vec<(String, Watched)>,
     /// Part of every name that the run makes, so that runs on one server do not meet.
     pub tag: String,
 }
 
 impl Target {
     /// A target with a tag of its own.
-    pub fn new(address: SocketAddr, pid: Option<u32>) -> Self {
+    pub fn new(addresses: Vec<SocketAddr>, processes: Vec<(String, Watched)>) -> Self {
         // Seeded by the system, which is all that is needed of it.
         let tag = RandomState::new().build_hasher().finish() >> 32;
         Self {
-            address,
-            process: pid.map(Watched::pid),
+            addresses,
+            processes,
             tag: format!("lt{tag:08x}"),
         }
     }
 
-    /// What this process and the server have used so far.
+    /// A connection for the user of this number.
+    pub(crate) fn connection(&self, number: usize) -> anyhow::Result<Connection> {
+        let mut addresses = self.addresses.iter().cycle();
+        let address = addresses.nth(number % self.addresses.len().max(1));
+        Ok(Connection::to(*address.context("no server")?))
+    }
+
+    /// What this process and the server's have used so far.
     pub(crate) fn look(&self) -> anyhow::Result<Look> {
+        let used = |(name, process): &(String, Watched)| Ok((name.clone(), process.usage()?));
         Ok(Look {
             own: Watched::own().usage()?,
-            server: self.process.as_ref().map(Watched::usage).transpose()?,
+            servers: self
+                .processes
+                .iter()
+                .map(used)
+                .collect::<anyhow::Result<_>>()?,
         })
     }
 }
 
-/// A look at both processes.
-#[derive(Clone, Copy, Debug)]
+/// A look at all processes.
+#[derive(Clone, Debug)]
 pub(crate) struct Look {
     own: Usage,
-    server: Option<Usage>,
+    servers: Vec<(String, Usage)>,
 }
 
 impl Look {
-    /// Adds what both used from this look to a later one.
+    /// Adds what each used from this look to a later one.
     pub(crate) fn report(&self, later: &Self, seconds: f64, messages: u64, report: &mut Report) {
-        if let (Some(before), Some(after)) = (&self.server, &later.server) {
-            report.usage("server", before, after, seconds, messages);
+        for ((name, before), (_, after)) in self.servers.iter().zip(&later.servers) {
+            report.usage(name, before, after, seconds, messages);
         }
         report.usage("load test", &self.own, &later.own, seconds, messages);
     }
@@ -73,9 +85,9 @@ impl World {
     /// Registers this many users.
     pub async fn of(target: &Target, users: usize) -> anyhow::Result<Self> {
         let registered = stream::iter(0..users)
-            .map(|number| register(target, Connection::to(target.address), number))
+            .map(async |number| Ok(register(target, target.connection(number)?, number).await?))
             .buffered(SETUP_AT_ONCE);
-        let users = registered.try_collect().await;
+        let users: anyhow::Result<_> = registered.try_collect().await;
         Ok(Self {
             users: users.context("cannot register (is registration open, without rate limits?)")?,
         })
@@ -115,4 +127,4 @@ pub(crate) async fn register(
 }
 
 /// Long enough for every server's policy.
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
