@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from client import Client, register
+from pods import Pods
 from servers import TARGETS, default_target, start_server
 
 REQUEST_TIMEOUT_S = 60
@@ -12,7 +13,11 @@ COUNTED = ("passed", "failed", "error", "xfailed", "skipped")
 
 def pytest_addoption(parser):
     parser.addoption("--target", choices=TARGETS, help="server under test (or env TARGET)")
-    parser.addoption("--server-url", help="test a server that runs already, at this base URL")
+    parser.addoption(
+        "--server-url",
+        help="test a server that runs already, at this base URL; several, separated by commas, "
+        "are processes of one server: each user goes to another one",
+    )
 
 
 def pytest_configure(config):
@@ -76,9 +81,12 @@ def target(request):
 @pytest.fixture(scope="session")
 def http(request):
     """A connection pool to the server, without credentials."""
+    first, *others = request.config.base_url.split(",")
+    transport = Pods([first, *others]) if others else None
     limits = httpx.Limits(max_connections=20)
-    base_url = request.config.base_url
-    with httpx.Client(base_url=base_url, timeout=REQUEST_TIMEOUT_S, limits=limits) as pool:
+    with httpx.Client(
+        base_url=first, timeout=REQUEST_TIMEOUT_S, limits=limits, transport=transport
+    ) as pool:
         yield pool
 
 

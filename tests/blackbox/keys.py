@@ -6,7 +6,7 @@ import secrets
 
 from nacl.signing import SigningKey
 
-from client import ok
+from client import ok, uia
 
 ALGORITHMS = ["m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"]
 SIGNED = "signed_curve25519"
@@ -80,7 +80,8 @@ class DeviceKeys:
 
     def publish(self):
         """Uploads the identity keys."""
-        self.upload(device_keys=self.device_keys())
+        self.uploaded = self.device_keys()
+        self.upload(device_keys=self.uploaded)
         return self
 
 
@@ -114,3 +115,54 @@ def changed(sync):
 
 def gone(sync):
     return set(sync.get("device_lists", {}).get("left", []))
+
+
+class CrossSigning:
+    """A user's master, self-signing and user-signing keys."""
+
+    def __init__(self, client):
+        self.client = client
+        self.master = Signer(client.user_id)
+        self.self_signing = Signer(client.user_id)
+        self.user_signing = Signer(client.user_id)
+
+    def key(self, usage, **changes):
+        """One key, signed by the master key (which is not signed)."""
+        signer = getattr(self, usage)
+        key = {
+            "user_id": self.client.user_id,
+            "usage": [usage],
+            "keys": {signer.key_id: signer.public},
+        } | changes
+        return key if usage == "master" else self.master.sign(key)
+
+    def keys(self, *usages):
+        usages = usages or ("master", "self_signing", "user_signing")
+        return {f"{usage}_key": self.key(usage) for usage in usages}
+
+    def try_upload(self, **body):
+        return self.client.post("/keys/device_signing/upload", json=body)
+
+    def upload(self, *usages):
+        ok(self.try_upload(**self.keys(*usages)))
+        return self
+
+    def replace(self, **keys):
+        """Uploads with the password."""
+        return uia(
+            lambda extra: self.try_upload(**keys, **extra),
+            lambda session: self.client.password_auth(session=session),
+        )
+
+
+def sign_keys(client, *signed):
+    """Uploads signed keys, given as (user, key id, key); the failures."""
+    body = {}
+    for user, key_id, key in signed:
+        body.setdefault(user.user_id, {})[key_id] = key
+    return ok(client.post("/keys/signatures/upload", json=body)).get("failures", {})
+
+
+def signatures_of(key, user):
+    """What a user's keys say of a key, by key id."""
+    return key.get("signatures", {}).get(user.user_id, {})

@@ -103,6 +103,18 @@ def test_a_joins_who_is_there_already_is_told(alice, bob):
     alice.sync_when(lambda answer: bob.user_id in changed(answer), since)
 
 
+def test_who_was_away_in_between_is_told(alice, bob):
+    """`changed`: new keys of a user who left and came back, all of it after the same token."""
+    room = room_of(alice, bob, preset="public_chat", **ENCRYPTED)
+    published(bob)
+    since = settled(alice, room, bob)
+    bob.leave(room)
+    alice.sync_when(lambda answer: bob.user_id in gone(answer), since)
+    published(bob.login_again())
+    bob.join(room)
+    alice.sync_when(lambda answer: bob.user_id in changed(answer), since)
+
+
 def test_who_joins_is_told_of_who_is_there(alice, bob, carol):
     """`changed`: "users who now share an encrypted room": told to who comes."""
     room = room_of(alice, carol, preset="public_chat", **ENCRYPTED)

@@ -60,6 +60,12 @@ def test_missing_type(anonymous):
     fails(anonymous.post("/login", json={}), 400, {"M_MISSING_PARAM", "M_BAD_JSON", "M_UNKNOWN"})
 
 
+def test_the_case_of_the_name_does_not_matter(http, alice):
+    """POST /login: a localpart has no upper case; who types one means the same user."""
+    user_id = f"@{alice.localpart.upper()}:{alice.server_name}"
+    assert login(http, user_id, alice.password).user_id == alice.user_id
+
+
 def test_device_id_and_display_name_are_taken(alice):
     """POST /login: `device_id` names the device, `initial_device_display_name` its name."""
     session = alice.login_again(device_id="MYDEVICE", initial_device_display_name="my phone")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from client import fails, ok, room_of, unique
+from client import eventually, fails, ok, room_of, unique
 
 
 @pytest.fixture
@@ -71,6 +71,19 @@ def test_delete_by_the_creator(alice, alias):
     ok(put_alias(alice, alias, alice.create_room()))
     ok(alice.delete("/directory/room/{}", alias))
     fails(alice.get("/directory/room/{}", alias), 404, "M_NOT_FOUND")
+
+
+def test_a_deleted_alias_is_no_canonical_one(alice, alias):
+    """DELETE /directory/room/{roomAlias}: "Servers may choose to update" m.room.canonical_alias."""
+    room = alice.create_room()
+    other = f"#{unique('other')}:{alice.server_name}"
+    for name in (alias, other):
+        ok(put_alias(alice, name, room))
+    content = {"alias": alias, "alt_aliases": [alias, other]}
+    alice.set_state(room, "m.room.canonical_alias", content)
+    ok(alice.delete("/directory/room/{}", alias))
+    eventually(lambda: alias not in str(alice.state(room, "m.room.canonical_alias")))
+    assert alice.state(room, "m.room.canonical_alias")["alt_aliases"] == [other]
 
 
 def test_delete_by_somebody_else(alice, bob, alias):

@@ -179,13 +179,13 @@ def test_trusted_invitees_are_equals(alice, bob):
     assert users[bob.user_id] == users[alice.user_id]
 
 
-@pytest.mark.parametrize("version", ["10", "11"])
+@pytest.mark.parametrize("version", ["2", "10", "11"])
 def test_room_version(alice, version):
     """POST /createRoom `room_version`: the version to set."""
     room = alice.create_room(room_version=version)
     create = alice.state(room, "m.room.create")
     assert create["room_version"] == version
-    assert ("creator" in create) == (version == "10")
+    assert ("creator" in create) == (version != "11")
 
 
 def test_every_stable_version_can_be_created(alice):

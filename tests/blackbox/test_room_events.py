@@ -164,6 +164,13 @@ def test_state_is_replaced(alice, room):
     assert alice.state(room, "org.test.state") == {"n": 2}
 
 
+def test_the_same_state_again_is_no_new_event(alice, room):
+    """PUT .../state: a state that is so already stays the event that it is."""
+    event_id = alice.set_state(room, "org.test.state", {"n": 1}, "k")
+    assert alice.set_state(room, "org.test.state", {"n": 1}, "k") == event_id
+    assert alice.set_state(room, "org.test.state", {"n": 2}, "k") != event_id
+
+
 def test_replaced_state_in_unsigned(alice, room):
     """`unsigned.prev_content`: what a state event replaced."""
     alice.set_state(room, "org.test.state", {"n": 1})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from client import bodies, event_ids, fails, find, ok, room_of, timeline
+from client import bodies, event_ids, fails, find, has_left, ok, room_of, timeline
 
 
 @pytest.fixture
@@ -86,6 +86,18 @@ def test_from_next_batch_of_sync(alice, room):
     alice.send(room, "later")
     assert bodies(alice.messages(room, "f", **{"from": token})["chunk"]) == ["later"]
     assert bodies(alice.messages(room, "b", limit=1, **{"from": token})["chunk"]) == ["here"]
+
+
+def test_from_a_token_that_is_later_than_ones_leave(alice, bob, room):
+    """GET .../messages `from`: for who left, a later token of /sync stands at the end of the stay."""
+    bob.leave(room)
+    bob.sync_when(has_left(room), filter={"room": {"include_leave": True}})
+    since = bob.sync()["next_batch"]
+    alice.send(room, "after the leave")
+    assert bob.messages(room, "f", **{"from": since})["chunk"] == []
+    newest = bob.messages(room, "b", limit=2, **{"from": since})["chunk"]
+    assert [event["type"] for event in newest] == ["m.room.member", "m.room.message"]
+    assert newest[1]["content"]["body"] == "m9"
 
 
 def test_to_a_token(alice, room):

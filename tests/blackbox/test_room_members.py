@@ -67,6 +67,14 @@ def test_joined_members(alice, bob):
     ok(alice.put("/profile/{}/displayname", alice.user_id, json={"displayname": "A"}))
     joined = ok(bob.get("/rooms/{}/joined_members", room))["joined"]
     assert set(joined) == {alice.user_id, bob.user_id}
+    assert joined[alice.user_id]["display_name"] == "A"
+
+
+def test_joined_members_without_a_picture_have_the_key(alice):
+    """GET /rooms/{roomId}/joined_members: "display_name" and "avatar_url" of each user."""
+    joined = ok(alice.get("/rooms/{}/joined_members", alice.create_room()))["joined"]
+    assert set(joined[alice.user_id]) == {"display_name", "avatar_url"}
+    assert joined[alice.user_id]["avatar_url"] is None
 
 
 def test_joined_members_is_for_members(alice, bob):

@@ -7,6 +7,7 @@ from client import (
     fails,
     find,
     has_invite,
+    has_joined,
     has_left,
     left,
     ok,
@@ -348,6 +349,15 @@ def test_forgotten_room_is_gone_from_full_syncs(alice, bob):
     bob.sync_when(has_left(room), filter=include_leave)
     ok(bob.post("/rooms/{}/forget", room))
     bob.sync_when(lambda sync: not left(sync, room), filter=include_leave)
+
+
+def test_leaving_a_room_that_was_forgotten_at_once_is_told(alice, bob):
+    """GET /sync `leave`: a client that knew the room learns that it was left, forgotten or not."""
+    room = room_of(alice, bob)
+    since = bob.sync_when(has_joined(room))["next_batch"]
+    bob.leave(room)
+    eventually(lambda: bob.post("/rooms/{}/forget", room).status_code == 200)
+    bob.sync_when(has_left(room), since)
 
 
 def test_invite_after_forgetting(alice, bob):

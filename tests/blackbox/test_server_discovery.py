@@ -49,9 +49,9 @@ def test_capabilities_offer_the_common_room_versions(alice):
 
 @pytest.mark.parametrize("name", ["m.change_password", "m.set_displayname", "m.set_avatar_url"])
 def test_boolean_capabilities_have_enabled(alice, name):
-    """Section "Capabilities negotiation": these carry `enabled`; if absent they count as enabled."""
+    """Section "Capabilities negotiation": these carry `enabled`."""
     capabilities = ok(alice.get("/capabilities"))["capabilities"]
-    assert isinstance(capabilities.get(name, {"enabled": True})["enabled"], bool)
+    assert isinstance(capabilities[name]["enabled"], bool)
 
 
 def test_capabilities_need_a_token(anonymous):

@@ -11,7 +11,9 @@ from client import (
     find,
     has_event,
     has_joined,
+    has_left,
     joined,
+    left,
     register,
     room_of,
     state_of,
@@ -185,6 +187,63 @@ def test_state_change_without_a_gap_is_in_the_timeline_only(alice, bob):
     _, part = bob.sync_with(room, topic, since)
     assert event_ids(timeline(part)) == [topic]
     assert state_of(part) == []
+
+
+def test_state_set_in_the_gap_and_again_in_the_timeline(alice, bob):
+    """GET /sync `state`: a key that the timeline sets, as it was at the timeline's start."""
+    room = room_of(alice, bob, topic="before")
+    since = bob.token_after(room, alice.send(room))
+    gap = alice.set_state(room, "m.room.topic", {"topic": "in the gap"})
+    first = alice.send(room)
+    last = alice.set_state(room, "m.room.topic", {"topic": "in the timeline"})
+    _, part = bob.sync_with(room, last, since, filter=sync_limit(2))
+    assert event_ids(timeline(part)) == [first, last]
+    assert event_ids(state_of(part)) == [gap]
+
+
+# The end of the timeline instead of its start
+
+
+def test_state_after_is_that_at_the_end(alice, bob):
+    """GET /sync `use_state_after`: state_after has what changed up to the timeline's end; no `state`."""
+    room = room_of(alice, bob)
+    since = bob.token_after(room, alice.send(room))
+    topic = alice.set_state(room, "m.room.topic", {"topic": "first"})
+    last = alice.set_state(room, "m.room.topic", {"topic": "last"})
+    _, part = bob.sync_with(room, last, since, use_state_after=True)
+    assert event_ids(timeline(part)) == [topic, last]
+    assert event_ids(part["state_after"]["events"]) == [last]
+    assert "state" not in part
+
+
+def test_state_after_at_first_is_the_whole_state(alice):
+    """GET /sync `use_state_after` without `since`: all state up to the end of the timeline."""
+    room = alice.create_room(topic="old")
+    last = alice.set_state(room, "m.room.topic", {"topic": "new"})
+    _, part = alice.sync_with(room, last, filter=sync_limit(1), use_state_after=True)
+    events = part["state_after"]["events"]
+    assert find(events, "m.room.topic")["event_id"] == last
+    assert {"m.room.create", "m.room.member", "m.room.power_levels"} <= {e["type"] for e in events}
+
+
+def test_state_after_is_there_when_it_is_empty(alice, bob):
+    """GET /sync `state_after`: "Required if use_state_after was set to true, even if it is empty"."""
+    room = room_of(alice, bob)
+    since = bob.token_after(room, alice.send(room))
+    _, part = bob.sync_with(room, alice.send(room), since, use_state_after=True)
+    assert part["state_after"].get("events", []) == []
+
+
+def test_state_after_of_a_room_that_was_left(alice, bob):
+    """GET /sync, rooms.leave, `state_after`: the user's own leave is in it."""
+    room = room_of(alice, bob)
+    since = bob.token_after(room, alice.send(room))
+    alice.kick(room, bob)
+    sync = bob.sync_when(has_left(room), since, use_state_after=True)
+    part = left(sync, room)
+    own = find(part["state_after"]["events"], "m.room.member", bob.user_id)
+    assert own["content"]["membership"] == "leave"
+    assert "state" not in part
 
 
 def test_full_state(alice):

@@ -1,13 +1,16 @@
 """Client-server API: "Syncing" (GET /sync): joined, invited and left rooms; members; summaries."""
 
 from client import (
+    account_data,
     bodies,
     find,
+    has_invite,
     has_joined,
     has_left,
     invited,
     joined,
     left,
+    ok,
     room_of,
     state_of,
     sync_limit,
@@ -52,6 +55,33 @@ def test_invite_has_stripped_state(alice, bob):
     for event in events:
         assert {"sender", "type", "state_key", "content"} <= set(event)
     assert joined(sync, room) is None
+
+
+def test_invites_of_ignored_users_are_not_shown(alice, bob, carol):
+    """Section "Ignoring users": "Servers must not send room invites from ignored users"."""
+    ignored = {"ignored_users": {bob.user_id: {}}}
+    path = "/user/{}/account_data/m.ignored_user_list"
+    ok(alice.put(path, alice.user_id, json=ignored))
+    since = alice.sync_when(lambda answer: account_data(answer, "m.ignored_user_list"))["next_batch"]
+    unwanted = bob.create_room(invite=[alice.user_id])
+    wanted = carol.create_room(invite=[alice.user_id])
+    answer = alice.sync_when(has_invite(wanted), since)
+    assert invited(answer, unwanted) is None
+    assert invited(alice.sync(), unwanted) is None
+
+
+def test_ones_membership_is_beside_each_event(alice, bob):
+    """Section "Room event format", `unsigned.membership`: the reader's, at the time of the event."""
+    room = alice.create_room(preset="public_chat")
+    before = alice.send(room, "before")
+    bob.join(room)
+    after = alice.send(room, "after")
+    _, part = bob.sync_with(room, after)
+    shown = [*timeline(part), *bob.messages(room, "b", limit=20)["chunk"]]
+    memberships = {(e["event_id"], e["unsigned"]["membership"]) for e in shown}
+    assert {(before, "leave"), (after, "join")} <= memberships
+    own = find(timeline(part), "m.room.member", bob.user_id)
+    assert own["unsigned"]["membership"] == "join"
 
 
 def test_invite_comes_once(alice, bob):
@@ -204,6 +234,24 @@ def test_lazy_members_come_when_they_first_speak(alice, bob, carol):
     last = carol.send(room)
     _, part = alice.sync_with(room, last, sync["next_batch"], filter=lazy)
     assert carol.user_id in {e.get("state_key") for e in state_of(part) + timeline(part)}
+
+
+def test_lazy_members_who_came_in_a_gap(alice, bob, carol):
+    """GET /sync: "the server MUST return membership events for events in the gap"."""
+    room = room_of(alice, bob, name="No heroes needed", preset="public_chat")
+    since = alice.sync_with(room, bob.send(room), filter=LAZY)[0]["next_batch"]
+    carol.join(room)
+    bob.send(room)
+    _, part = alice.sync_with(room, bob.send(room), since, filter=LAZY)
+    assert find(state_of(part), "m.room.member", carol.user_id)
+
+
+def test_lazy_members_include_heroes(alice, bob, carol):
+    """GET /sync `m.heroes`: their membership events are in `state`, though they did not speak."""
+    room = room_of(alice, bob, carol)
+    _, part = alice.sync_with(room, alice.send(room), filter=LAZY)
+    members = {e["state_key"] for e in state_of(part) if e["type"] == "m.room.member"}
+    assert set(part["summary"]["m.heroes"]) == {bob.user_id, carol.user_id} <= members
 
 
 def test_summary_of_a_nameless_room(alice, bob, carol):

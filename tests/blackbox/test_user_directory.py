@@ -33,6 +33,14 @@ def test_by_display_name(alice, bob):
     assert result["display_name"] == name
 
 
+def test_oneself_is_not_found(alice, bob):
+    """POST /user_directory/search: other users are searched for."""
+    prefix = alice.localpart[: -len("xxxx")]
+    room_of(alice, bob)
+    eventually(lambda: alice.user_id in found(bob, prefix))
+    assert alice.user_id not in found(alice, prefix)
+
+
 def test_limit(alice, bob, carol):
     """POST /user_directory/search `limit`: the answer says whether it is `limited`."""
     name = unique("Twin")

@@ -1,6 +1,7 @@
 """Fixtures for the real clients: a homeserver, and two users in one room on it.
 
-`TARGET=hanse|synapse` chooses the server (see `tests/servers`).
+`TARGET=hanse|synapse` chooses the server (see `tests/servers`), `--server-url` one that runs
+already: then what restarts the server (marker `restarts`) is deselected.
 """
 
 import sys
@@ -12,9 +13,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 from js_host import JsHost  # noqa: E402
 from nio_world import open_world  # noqa: E402
-from servers import default_target, start_server  # noqa: E402
+from servers import RunningServer, default_target, start_server  # noqa: E402
 
-PHASES = ("fresh", "restarted")
+PHASES = ("fresh", pytest.param("restarted", marks=pytest.mark.restarts))
 OPTIONS = {
     # Synapse repeats its answer to the same initial sync for two minutes; a second
     # client on the same token must be answered as of now.
@@ -22,9 +23,38 @@ OPTIONS = {
 }
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--server-url",
+        help="a server that runs already, at this base URL; several, separated by commas, are "
+        "processes of one server: each user goes to another one",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "restarts: restarts the server, so it must be the run's own")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Nobody restarts a server that is not the run's own."""
+    if config.getoption("--server-url"):
+        out = [item for item in items if item.get_closest_marker("restarts")]
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.getoption("--server-url"):
+        terminalreporter.write_line("left out, as the server is not the run's own: -m restarts")
+
+
 @pytest.fixture(scope="session")
-def server():
-    """A homeserver of its own for this run; tests may restart it in place."""
+def server(request):
+    """A homeserver of its own for this run, which tests may restart in place, or one that runs."""
+    urls = request.config.getoption("--server-url")
+    if urls:
+        yield RunningServer([url.rstrip("/") for url in urls.split(",")])
+        return
     with start_server(**OPTIONS.get(default_target(), {})) as running:
         yield running
 

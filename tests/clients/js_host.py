@@ -21,14 +21,14 @@ class JsHost:
     """Starts with `with`, ends with it; `run` fails as the scenario failed."""
 
     def __init__(self, server):
-        self._base_url = server.base_url
+        self._base_urls = server.base_urls
         self._answers = queue.Queue(maxsize=1)
 
     def __enter__(self):
         assert NODE.exists(), f"no Node at {NODE}: run `npm ci --ignore-scripts` in {JS}"
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
         self._process = subprocess.Popen(
-            [NODE, JS / "host.mjs", self._base_url],
+            [NODE, JS / "host.mjs", *self._base_urls],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
             encoding="utf-8", cwd=JS,
         )

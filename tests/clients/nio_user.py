@@ -11,7 +11,7 @@ POLL_MS = 10_000
 PASSWORD = "correct horse battery staple"
 LIVE_FILTER = {"room": {"timeline": {"limit": 50}}}
 # Retries after a restart come within a second instead of nio's minute.
-CONFIG = AsyncClientConfig(max_timeout_retry_wait_time=1, request_timeout=WAIT_S)
+RETRIES = {"max_timeout_retry_wait_time": 1, "request_timeout": WAIT_S}
 
 
 def ok(response):
@@ -34,9 +34,13 @@ def text(body, **more):
 class NioUser:
     """A client, the events it was shown per room, and bounded waits for more."""
 
+    # What a room of theirs begins with.
+    room_state = ()
+    config = AsyncClientConfig(encryption_enabled=False, **RETRIES)
+
     def __init__(self, base_url):
         self.base_url = base_url
-        self.client = AsyncClient(base_url, config=CONFIG)
+        self.client = AsyncClient(base_url, config=self.config)
         self.timelines = {}
         self.left = {}
         self._changed = asyncio.Event()
@@ -103,11 +107,14 @@ class NioUser:
         ok(await self.client.join(room_id))
         await self.until(f"{room_id} is joined", lambda: room_id in self.client.rooms)
 
-    async def close(self):
+    async def stop_syncing(self):
         if self._syncing is not None:
             self._syncing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._syncing
+
+    async def close(self):
+        await self.stop_syncing()
         await self.client.close()
 
     async def _next_change(self):

@@ -13,9 +13,10 @@ SCENARIO_S = 120
 class World:
     """alice and bob, both syncing and both joined to `room_id`, which alice made."""
 
-    def __init__(self, server, runner):
+    def __init__(self, server, runner, kind=NioUser):
         self.server = server
         self.runner = runner
+        self.kind = kind
         self.people = []
         self.before = {}
 
@@ -29,7 +30,7 @@ class World:
 
     async def newcomer(self, localpart):
         """One more registered user, closed with the world."""
-        user = await NioUser.register(self.server.base_url, localpart)
+        user = await self.kind.register(self.server.base_url, localpart)
         self.people.append(user)
         return user
 
@@ -42,7 +43,10 @@ class World:
     async def new_room(self, **options):
         """A private room by alice that bob has joined, both seen by sync."""
         created = ok(await self.alice.client.room_create(
-            preset=RoomPreset.private_chat, invite=[self.bob.id], **options
+            preset=RoomPreset.private_chat,
+            invite=[self.bob.id],
+            initial_state=self.kind.room_state,
+            **options,
         ))
         room_id = created.room_id
         await self.bob.until("the invite", lambda: room_id in self.bob.client.invited_rooms)
@@ -80,10 +84,10 @@ class World:
 
 
 @contextlib.contextmanager
-def open_world(server):
+def open_world(server, kind=NioUser):
     """A `World` with alice, bob and their room; ends its clients with itself."""
     with asyncio.Runner() as runner:
-        world = World(server, runner)
+        world = World(server, runner, kind)
         try:
             world.run(world.open())
             yield world

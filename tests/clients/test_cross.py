@@ -12,7 +12,7 @@ from nio import RedactionEvent, RoomPreset
 from nio_user import ok
 from nio_world import open_world
 
-PHASES = ("fresh", "restarted")
+PHASES = ("fresh", pytest.param("restarted", marks=pytest.mark.restarts))
 
 
 class Meeting:
@@ -22,10 +22,14 @@ class Meeting:
         self.world = world
         self.alice = world.alice
         self.host = host
-        self.carol_id = host.run("carolStarts")
+        self.carol_id = self.start_carol()
         self.room_id = world.run(self._invite())
         self.invite = host.run("carolJoins", roomId=self.room_id)
         world.run(self.alice.until("carol's join", lambda: self.carol_id in self._joined()))
+
+    def start_carol(self):
+        """Has carol begin; her user id."""
+        return self.host.run("carolStarts")
 
     def carol(self, step, **args):
         """One step of carol's in the room; nio syncs on meanwhile."""
@@ -38,7 +42,10 @@ class Meeting:
 
     async def _invite(self):
         created = await self.alice.client.room_create(
-            name="Both kinds", preset=RoomPreset.private_chat, invite=[self.carol_id]
+            name="Both kinds",
+            preset=RoomPreset.private_chat,
+            invite=[self.carol_id],
+            initial_state=self.alice.room_state,
         )
         room_id = ok(created).room_id
         await self.alice.until("the room", lambda: room_id in self.alice.client.rooms)

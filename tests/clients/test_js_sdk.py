@@ -56,6 +56,7 @@ def restarted(request, server):
         yield host
 
 
+@pytest.mark.restarts
 @pytest.mark.parametrize("name", ["newClientFindsEverything", "runningClientsGoOn"])
 def test_after_restart(restarted, name):
     restarted.run(name)

@@ -5,6 +5,8 @@ from nio import RedactedEvent, RoomMessageText
 from nio_user import ok
 from nio_world import open_world, scenario
 
+pytestmark = pytest.mark.restarts
+
 
 @pytest.fixture(scope="module", params=["stopped", "killed"])
 def world(request, server):

@@ -16,6 +16,7 @@ import os
 
 from .hanse import start_hanse
 from .process import Server, ServerDied
+from .running import RunningServer
 from .synapse import start_synapse
 
 TARGETS = ("hanse", "synapse")
@@ -37,6 +38,7 @@ def start_server(target=None, **options):
 
 __all__ = [
     "TARGETS",
+    "RunningServer",
     "Server",
     "ServerDied",
     "default_target",

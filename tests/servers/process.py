@@ -53,6 +53,7 @@ class Server:
         self.port = port
         self.server_name = server_name
         self.base_url = f"http://127.0.0.1:{port}"
+        self.base_urls = [self.base_url]
         self.log_path = self.data_dir / "server.log"
         self._command = command
         self._env = env

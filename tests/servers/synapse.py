@@ -67,6 +67,8 @@ def _config(directory, port, server_name):
         "enable_registration_without_verification": True,
         "bcrypt_rounds": 4,
         "presence": {"enabled": False},
+        # Dehydrated devices.
+        "experimental_features": {"msc3814_enabled": True},
         "url_preview_enabled": False,
         # Spec: GET /publicRooms takes no access token, and anyone may be listed.
         "allow_public_rooms_without_auth": True,

@@ -19,9 +19,11 @@ const scenarios = Object.assign(
     await import("./scenarios/account.mjs"),
     await import("./scenarios/restart.mjs"),
     await import("./scenarios/cross.mjs"),
+    await import("./scenarios/encryption.mjs"),
+    await import("./scenarios/verification.mjs"),
 );
 
-const world = new World(process.argv[2]);
+const world = new World(process.argv.slice(2));
 
 async function answer({ run, args = {} }) {
     try {

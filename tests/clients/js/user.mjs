@@ -13,16 +13,23 @@ const LOOK_MS = 25;
 
 export const unique = () => randomBytes(4).toString("hex");
 
-/** Waits until `predicate()` is truthy and returns its value; fails after 20 s. */
+/** Waits until `predicate()` is truthy, or what it promises is, and returns that; fails after 20 s. */
 export async function until(what, predicate) {
     const deadline = Date.now() + WAIT_MS;
     for (;;) {
-        const value = predicate();
+        const value = await predicate();
         if (value) return value;
         assert.ok(Date.now() < deadline, `not within ${WAIT_MS} ms: ${what}`);
         await sleep(LOOK_MS);
     }
 }
+
+/** A password as `/login` and as user-interactive authentication take it. */
+export const passwordLogin = (userId, password = PASSWORD) => ({
+    type: "m.login.password",
+    identifier: { type: "m.id.user", user: userId },
+    password,
+});
 
 /** Fails unless the server refused with one of these errcodes; returns the error. */
 export async function refused(promise, ...errcodes) {
@@ -50,18 +57,24 @@ export class User {
 
     /** A new account, through the stages that the server asks for; not syncing yet. */
     static async register(baseUrl, localpart) {
-        const { client } = new User(baseUrl);
+        const { client } = new this(baseUrl);
         const account = { username: `${localpart}-${unique()}`, password: PASSWORD };
         const asked = await client.registerRequest(account).catch((error) => error);
         assert.equal(asked.httpStatus, 401, `registration without auth: ${asked}`);
         assert.ok(asked.data.flows.some(({ stages }) => stages.join() === "m.login.dummy"));
         const auth = { type: "m.login.dummy", session: asked.data.session };
-        return User.fromAnswer(baseUrl, await client.registerRequest({ ...account, auth }));
+        return this.fromAnswer(baseUrl, await client.registerRequest({ ...account, auth }));
+    }
+
+    /** Another device of the account `userId`; not syncing yet. */
+    static async logIn(baseUrl, userId) {
+        const { client } = new this(baseUrl);
+        return this.fromAnswer(baseUrl, await client.loginRequest(passwordLogin(userId)));
     }
 
     /** A user from the answer to a registration or a login. */
     static fromAnswer(baseUrl, { user_id: userId, access_token: accessToken, device_id: deviceId }) {
-        return new User(baseUrl, { userId, accessToken, deviceId });
+        return new this(baseUrl, { userId, accessToken, deviceId });
     }
 
     /** A second client object on this one's token and device, knowing nothing. */

@@ -3,10 +3,22 @@
 import { User, until } from "./user.mjs";
 
 export class World {
-    constructor(baseUrl) {
-        this.baseUrl = baseUrl;
+    /** Several URLs are processes of one server. */
+    constructor(baseUrls) {
+        this.baseUrls = baseUrls;
+        this.turns = 0;
         this.people = [];
         this.before = {};
+        /** What kind of client everybody has. */
+        this.Kind = User;
+        /** What every room begins with. */
+        this.roomOptions = {};
+    }
+
+    /** Another process each time, so that each user has one of their own. */
+    get baseUrl() {
+        this.turns += 1;
+        return this.baseUrls[this.turns % this.baseUrls.length];
     }
 
     keep(user) {
@@ -16,12 +28,17 @@ export class World {
 
     /** One more registered user, closed with the world. */
     async newcomer(localpart) {
-        return this.keep(await User.register(this.baseUrl, localpart));
+        return this.keep(await this.Kind.register(this.baseUrl, localpart));
     }
 
     /** A fresh, syncing client object on `user`'s token. */
     async twin(user, options = {}) {
         return this.keep(user.sameSession()).start(options);
+    }
+
+    /** Another device of `user`'s, closed with the world; not syncing yet. */
+    async anotherDevice(user) {
+        return this.keep(await this.Kind.logIn(this.baseUrl, user.id));
     }
 
     /** A private room by alice that bob has joined, both seen by sync. */
@@ -30,6 +47,7 @@ export class World {
         const { room_id: roomId } = await alice.client.createRoom({
             preset: "private_chat",
             invite: [bob.id],
+            ...this.roomOptions,
             ...options,
         });
         await bob.untilMembership(roomId, "invite");

@@ -4,20 +4,16 @@ import assert from "node:assert/strict";
 
 import { createClient, HttpApiEvent } from "matrix-js-sdk";
 
-import { PASSWORD, refused, unique, until, User } from "../user.mjs";
-
-const passwordLogin = (userId, password) => ({
-    type: "m.login.password",
-    identifier: { type: "m.id.user", user: userId },
-    password,
-    initial_device_display_name: "phone",
-});
+import { passwordLogin, refused, unique, until, User } from "../user.mjs";
 
 async function login(world, user) {
     const anonymous = createClient({ baseUrl: world.baseUrl });
     const { flows } = await anonymous.loginFlows();
     assert.ok(flows.some(({ type }) => type === "m.login.password"));
-    const answer = await anonymous.loginRequest(passwordLogin(user.id, PASSWORD));
+    const answer = await anonymous.loginRequest({
+        ...passwordLogin(user.id),
+        initial_device_display_name: "phone",
+    });
     assert.equal(answer.user_id, user.id);
     return world.keep(User.fromAnswer(world.baseUrl, answer));
 }
@@ -58,9 +54,7 @@ export async function removedDeviceIsLoggedOut(world) {
     const asked = await alice.client.deleteDevice(deviceId).catch((error) => error);
     assert.equal(asked?.httpStatus, 401, "removing a device asks for the password");
     await alice.client.deleteDevice(deviceId, {
-        type: "m.login.password",
-        identifier: { type: "m.id.user", user: alice.id },
-        password: PASSWORD,
+        ...passwordLogin(alice.id),
         session: asked.data.session,
     });
     await until("the removed device to be told", () => loggedOut);

@@ -1,10 +1,18 @@
 // Single steps of one user (`carol`), for a conversation with another kind of client.
 
+import { Device, ENCRYPTION } from "../device.mjs";
 import { until } from "../user.mjs";
 
 export async function carolStarts(world) {
     world.carol = await (await world.newcomer("carol")).start();
     return world.carol.id;
+}
+
+/** carol with encryption, in all that follows. */
+export async function carolStartsEncrypting(world) {
+    world.Kind = Device;
+    world.carol = await (await world.newcomer("carol")).start();
+    return { userId: world.carol.id, deviceId: world.carol.deviceId };
 }
 
 export async function carolJoins({ carol }, { roomId }) {
@@ -15,11 +23,12 @@ export async function carolJoins({ carol }, { roomId }) {
     return { name, inviter };
 }
 
-export async function carolCreates({ carol }, { invite, name }) {
+export async function carolCreates({ carol }, { invite, name, encrypted }) {
     const { room_id: roomId } = await carol.client.createRoom({
         preset: "private_chat",
         invite: [invite],
         name,
+        initial_state: encrypted ? [ENCRYPTION] : [],
     });
     await carol.untilMembership(roomId, "join");
     return roomId;
@@ -71,3 +80,15 @@ export async function carolLeaves({ carol }, { roomId }) {
     await carol.client.leave(roomId);
     await carol.untilMembership(roomId, "leave");
 }
+
+export const carolKnows = ({ carol }, { userId, deviceId }) =>
+    carol.untilKnows({ id: userId }, deviceId);
+
+export const carolForgets = ({ carol }, { userId, deviceId }) =>
+    carol.untilForgets({ id: userId }, deviceId);
+
+/** Where the keys went that carol sent last, `from` on; and how many messages she has sent. */
+export const carolSentKeys = ({ carol }, { from = 0 }) => ({
+    to: carol.wire.recipients(from),
+    count: carol.wire.sent.length,
+});
