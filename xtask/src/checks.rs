@@ -7,10 +7,12 @@ use anyhow::Result;
 
 use crate::command::{Ran, answers, program, run};
 use crate::counts::{Counts, Runner};
-use crate::{codegen, cql, setup};
+use crate::{cluster, codegen, cql, fuzz, setup};
 
 pub(crate) fn fmt(root: &Path) -> Result<Counts> {
-    cargo_check(root, &["fmt", "--all", "--check"])
+    let mut counts = cargo_check(root, &["fmt", "--all", "--check"])?;
+    counts += cargo_check(&fuzz::workspace(root), &["fmt", "--check"])?;
+    Ok(counts)
 }
 
 pub(crate) fn clippy(root: &Path) -> Result<Counts> {
@@ -113,10 +115,8 @@ pub(crate) fn redis(root: &Path) -> Result<Counts> {
 /// The CQL engine's conformance suite on three nodes, each killed and brought back meanwhile.
 pub(crate) fn cql_three_nodes(root: &Path, kills: u32, seed: Option<u64>) -> Result<Counts> {
     cql::with_nodes(root, cql::Nodes::Three, |directory, _| {
-        let mut command = program("cargo", root);
-        command.args(["run", "--release", "--package", "hanse-testkit"]);
-        command.args(["--bin", "cql-three-nodes", "--", "--run"]);
-        command.arg(directory);
+        let mut command = program(setup::testkit(root, "cql-three-nodes")?, root);
+        command.arg("--run").arg(directory);
         command.args(["--kills", &kills.to_string()]);
         command.args(seed.map(|seed| format!("--seed={seed}")));
         Ok(counted(Runner::Plain, &run(&mut command)?))
@@ -136,13 +136,46 @@ pub(crate) fn contention_for(
     seed: Option<u64>,
 ) -> Result<Counts> {
     cql::with_nodes(root, cql::Nodes::One, |_, address| {
-        let mut command = program("cargo", root);
-        command.args(["run", "--release", "--package", "hanse-testkit"]);
-        command.args(["--bin", "contention", "--"]);
+        let mut command = program(setup::testkit(root, "contention")?, root);
         command.args(["--processes", &processes.to_string()]);
         command.args(["--seconds", &seconds.to_string()]);
         command.args(seed.map(|seed| format!("--seed={seed}")));
         command.env(cql::VARIABLE, address);
+        Ok(counted(Runner::Plain, &run(&mut command)?))
+    })
+}
+
+/// Processes with roles on a CQL server and Redis.
+pub(crate) fn cluster(root: &Path) -> Result<Counts> {
+    cql::with_nodes(root, cql::Nodes::One, |_, address| {
+        let mut command = program("cargo", root);
+        command.args(["test", "--package", "hanse", "--features", "cluster"]);
+        command.args(["--test", "cluster", "--no-fail-fast"]);
+        // Each test starts processes of its own.
+        command.args(["--", "--test-threads", "1"]);
+        command.env(cql::VARIABLE, address);
+        Ok(counted(Runner::CargoTest, &run(&mut command)?))
+    })
+}
+
+/// A sample of [`faults_for`]: each sort of fault. How long they stall others is told, not judged.
+pub(crate) fn faults(root: &Path) -> Result<Counts> {
+    let once = ["freezes", "flushes", "redis-kills", "adds", "drains"];
+    let once = once.map(|fault| format!("--{fault}=1"));
+    let rest = ["--kills=3", "--slots=32", "--unjudged-stalls"].map(str::to_owned);
+    faults_for(root, cql::Nodes::One, &[&once[..], &rest[..]].concat())
+}
+
+/// A cluster of real processes under load, and whatever may happen to it.
+pub(crate) fn faults_for(root: &Path, nodes: cql::Nodes, args: &[String]) -> Result<Counts> {
+    cql::with_nodes(root, nodes, |directory, address| {
+        let mut command = program(setup::testkit(root, "faults")?, root);
+        command.args(args);
+        if nodes == cql::Nodes::Three {
+            command.arg("--cql-run").arg(directory);
+        }
+        command.env(cql::VARIABLE, address);
+        command.env("HANSE_BIN", setup::binary_path(root));
         Ok(counted(Runner::Plain, &run(&mut command)?))
     })
 }
@@ -155,9 +188,9 @@ pub(crate) fn no_cql(root: &Path) -> Option<&'static str> {
     )
 }
 
-/// The slot log in a world that fails: seeds, and some of them twice.
+/// The slot log in a world that fails: seeds, some of them twice, and each sabotage until it is found.
 pub(crate) fn simulation(root: &Path) -> Result<Counts> {
-    let args = ["--seeds", "200", "--determinism", "5"];
+    let args = ["--seeds", "200", "--determinism", "5", "--mutations"];
     let mut command = simulate(root);
     Ok(counted(Runner::Plain, &run(command.args(args))?))
 }
@@ -170,11 +203,22 @@ pub(crate) fn simulate(root: &Path) -> Command {
     command
 }
 
+/// Random event graphs against the reference.
+pub(crate) fn graphs(root: &Path) -> Result<Counts> {
+    let mut command = feed_graphs(root)?;
+    let ran = run(command.args(["--graphs", "2000"]))?;
+    Ok(counted(Runner::Plain, &ran))
+}
+
+/// The graphs' binary, optimised, to be given its arguments.
+pub(crate) fn feed_graphs(root: &Path) -> Result<Command> {
+    Ok(program(setup::testkit(root, "graphs")?, root))
+}
+
 /// The server killed under load again and again.
 pub(crate) fn kill(root: &Path) -> Result<Counts> {
-    let mut command = program("cargo", root);
-    command.args(["run", "--release", "--package", "hanse-testkit"]);
-    command.args(["--bin", "kill-loop", "--", "--rounds", "20"]);
+    let mut command = program(setup::testkit(root, "kill-loop")?, root);
+    command.args(["--rounds", "20"]);
     command.env("HANSE_BIN", setup::binary_path(root));
     Ok(counted(Runner::Plain, &run(&mut command)?))
 }
@@ -185,11 +229,11 @@ pub(crate) fn no_kill(root: &Path) -> Option<&'static str> {
 }
 
 pub(crate) fn blackbox_hanse(root: &Path) -> Result<Counts> {
-    pytest(root, "tests/blackbox", "hanse", &["-n", "2"])
+    pytest(root, "hanse", &["tests/blackbox", "-n", "2"])
 }
 
 pub(crate) fn blackbox_synapse(root: &Path) -> Result<Counts> {
-    pytest(root, "tests/blackbox", "synapse", &["-n", "2"])
+    pytest(root, "synapse", &["tests/blackbox", "-n", "2"])
 }
 
 pub(crate) fn no_blackbox(root: &Path) -> Option<&'static str> {
@@ -201,12 +245,8 @@ pub(crate) fn no_blackbox(root: &Path) -> Option<&'static str> {
 }
 
 pub(crate) fn clients(root: &Path) -> Result<Counts> {
-    pytest(
-        root,
-        "tests/clients",
-        "hanse",
-        &["-n", "2", "--dist", "loadfile"],
-    )
+    let args = ["tests/clients", "-n", "2", "--dist", "loadfile"];
+    pytest(root, "hanse", &args)
 }
 
 pub(crate) fn no_clients(root: &Path) -> Option<&'static str> {
@@ -217,9 +257,65 @@ pub(crate) fn no_clients(root: &Path) -> Option<&'static str> {
     )
 }
 
-fn pytest(root: &Path, folder: &str, target: &str, args: &[&str]) -> Result<Counts> {
+/// Of the black-box suite, what one process must learn from another.
+const CROSSING: [&str; 9] = [
+    "account_data",
+    "device_lists",
+    "receipts",
+    "room_membership",
+    "send_to_device",
+    "sync",
+    "sync_rooms",
+    "sync_waiting",
+    "typing",
+];
+
+/// A sample of the black-box suite on a cluster, each session at another API.
+pub(crate) fn blackbox_cluster(root: &Path) -> Result<Counts> {
+    let files = CROSSING.map(|name| format!("tests/blackbox/test_{name}.py"));
+    cluster::with_apis(root, "blackbox", |apis| {
+        blackbox_at(root, apis, &files.each_ref().map(String::as_str))
+    })
+}
+
+/// The real clients on a cluster, each user at another API.
+pub(crate) fn clients_cluster(root: &Path) -> Result<Counts> {
+    cluster::with_apis(root, "clients", |apis| clients_at(root, apis))
+}
+
+/// All of the black-box suite, and the real clients, on one cluster.
+pub(crate) fn cluster_suites(root: &Path) -> Result<Counts> {
+    // Those start a server of their own, which is a single process.
+    let single = ["restart", "crash"].map(|name| format!("--ignore=tests/blackbox/test_{name}.py"));
+    let all = ["tests/blackbox", &single[0], &single[1]];
+    cluster::with_apis(root, "suites", |apis| {
+        let mut counts = blackbox_at(root, apis, &all)?;
+        counts += clients_at(root, apis)?;
+        Ok(counts)
+    })
+}
+
+fn blackbox_at(root: &Path, apis: &str, what: &[&str]) -> Result<Counts> {
+    let args = ["-n", "2", "--server-url", apis];
+    pytest(root, "hanse", &[what, &args].concat())
+}
+
+fn clients_at(root: &Path, apis: &str) -> Result<Counts> {
+    let args = ["-n", "2", "--dist", "loadfile", "--server-url", apis];
+    pytest(root, "hanse", &[&["tests/clients"], &args[..]].concat())
+}
+
+pub(crate) fn no_blackbox_cluster(root: &Path) -> Option<&'static str> {
+    no_blackbox(root).or_else(|| no_cql(root))
+}
+
+pub(crate) fn no_clients_cluster(root: &Path) -> Option<&'static str> {
+    no_clients(root).or_else(|| no_cql(root))
+}
+
+fn pytest(root: &Path, target: &str, args: &[&str]) -> Result<Counts> {
     let mut command = program(setup::python_path(root), root);
-    command.args(["-m", "pytest", "-q", folder]).args(args);
+    command.args(["-m", "pytest", "-q"]).args(args);
     command
         .env("TARGET", target)
         .env("HANSE_BIN", setup::binary_path(root));

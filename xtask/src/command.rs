@@ -19,15 +19,29 @@ pub(crate) struct Ran {
     pub(crate) lines: Vec<String>,
 }
 
+/// How long a program may take to end, in seconds.
+const END_SECONDS_MAX: u32 = 20;
+
 /// A program to run in `dir`, under a time limit that ends its children with it.
 pub(crate) fn program(name: impl AsRef<OsStr>, dir: &Path) -> Command {
+    program_ending_within(END_SECONDS_MAX, name, dir)
+}
+
+/// The same for one that has something to put in order at its end. The limit counts from any signal
+/// that it is sent.
+pub(crate) fn program_ending_within(
+    end_seconds_max: u32,
+    name: impl AsRef<OsStr>,
+    dir: &Path,
+) -> Command {
     let mut command = Command::new("timeout");
     // At a terminal it stays in the foreground, so that Ctrl-C reaches it.
     if io::stdin().is_terminal() {
         command.arg("--foreground");
     }
     command
-        .args(["--kill-after=20", &SECONDS_MAX.to_string()])
+        .arg(format!("--kill-after={end_seconds_max}"))
+        .arg(SECONDS_MAX.to_string())
         .arg(name);
     command.current_dir(dir).stdin(Stdio::null());
     command

@@ -18,7 +18,7 @@ pub(crate) struct Layer {
     pub(crate) absent: fn(&Path) -> Option<&'static str>,
 }
 
-pub(crate) const LAYERS: [Layer; 16] = [
+pub(crate) const LAYERS: [Layer; 21] = [
     Layer {
         name: "fmt",
         needs: &[],
@@ -74,6 +74,12 @@ pub(crate) const LAYERS: [Layer; 16] = [
         absent: never,
     },
     Layer {
+        name: "graphs",
+        needs: &[],
+        run: checks::graphs,
+        absent: never,
+    },
+    Layer {
         name: "cql",
         needs: &[Need::Java],
         run: checks::cql,
@@ -87,8 +93,20 @@ pub(crate) const LAYERS: [Layer; 16] = [
     },
     Layer {
         name: "contention",
-        needs: &[Need::Java, Need::Redis],
+        needs: &[Need::Java, Need::Redis, Need::Binary],
         run: checks::contention,
+        absent: checks::no_cql,
+    },
+    Layer {
+        name: "cluster",
+        needs: &[Need::Java, Need::Redis],
+        run: checks::cluster,
+        absent: checks::no_cql,
+    },
+    Layer {
+        name: "faults",
+        needs: &[Need::Java, Need::Redis, Need::Binary],
+        run: checks::faults,
         absent: checks::no_cql,
     },
     Layer {
@@ -114,6 +132,24 @@ pub(crate) const LAYERS: [Layer; 16] = [
         needs: &[Need::Python, Need::Node, Need::Binary],
         run: checks::clients,
         absent: checks::no_clients,
+    },
+    Layer {
+        name: "blackbox-cluster",
+        needs: &[Need::Java, Need::Redis, Need::Python, Need::Binary],
+        run: checks::blackbox_cluster,
+        absent: checks::no_blackbox_cluster,
+    },
+    Layer {
+        name: "clients-cluster",
+        needs: &[
+            Need::Java,
+            Need::Redis,
+            Need::Python,
+            Need::Node,
+            Need::Binary,
+        ],
+        run: checks::clients_cluster,
+        absent: checks::no_clients_cluster,
     },
 ];
 

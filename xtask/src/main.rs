@@ -8,10 +8,12 @@
 )]
 
 mod checks;
+mod cluster;
 mod codegen;
 mod command;
 mod counts;
 mod cql;
+mod fuzz;
 mod gate;
 mod layers;
 mod setup;
@@ -60,11 +62,57 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Kill, freeze, drain and add processes of a whole cluster under load, and look for what was lost
+    Faults {
+        /// How many processes are killed; the roles take turns
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+        /// CQL nodes; of three one is killed, too
+        #[arg(long, default_value = "1", value_parser = ["1", "3"])]
+        nodes: String,
+        /// Instead of that, restart every process in order: no request may fail
+        #[arg(long)]
+        rolling: bool,
+        /// Decides to whom it happens, when, and in which order [default: another one each time]
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Start a whole cluster on this machine, until Ctrl-C: CQL, Redis and processes with roles
+    Cluster {
+        /// Names target/cluster/NAME, where data and logs are; data of an earlier run are used again
+        #[arg(long, default_value = "dev")]
+        name: String,
+        /// The roles of a process, separated by commas; repeat it for each process
+        /// [default: two each of api, persister and sync]
+        #[arg(long, value_name = "ROLES")]
+        process: Vec<String>,
+        /// Into how many slots it is divided [default: 256]
+        #[arg(long)]
+        slots: Option<u32>,
+    },
+    /// Run the black-box suite and the real clients on a whole cluster, each user at another API
+    ClusterSuites,
     /// Run the slot log in a world that fails; `-- --help` tells how
     Simulate {
         /// Arguments of the simulation: --seeds N, --from S, --seed S, --determinism N, …
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Feed random event graphs to the room pipeline and compare with a naive reference; `-- --help`
+    /// tells how
+    Graphs {
+        /// Arguments: --graphs N, --from SEED, --orders N, --jobs N
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Let libFuzzer search for inputs of which a property of hanse-event does not hold
+    Fuzz {
+        /// How long each target is run, in seconds
+        #[arg(long, default_value_t = fuzz::SECONDS)]
+        seconds: u32,
+        /// Run these targets only; repeat it or separate names by commas
+        #[arg(long, value_delimiter = ',', value_parser = fuzz::names())]
+        target: Vec<String>,
     },
     /// Generate proto/src/gen from proto/hanse/*.proto
     Codegen,
@@ -87,9 +135,38 @@ fn main() -> ExitCode {
             .try_for_each(|need| need.prepare(&root))
             .and_then(|()| checks::contention_for(&root, processes, seconds, seed))
             .map(|counts| counts.failed == 0 && counts.passed > 0),
+        Command::Faults {
+            kills,
+            nodes,
+            rolling,
+            seed,
+        } => faults(&root, kills, &nodes, rolling, seed),
+        Command::Cluster {
+            name,
+            process,
+            slots,
+        } => cluster::run(&root, &name, &process, slots),
+        Command::ClusterSuites => [
+            Need::Java,
+            Need::Redis,
+            Need::Python,
+            Need::Node,
+            Need::Binary,
+        ]
+        .iter()
+        .try_for_each(|need| need.prepare(&root))
+        .and_then(|()| checks::cluster_suites(&root))
+        .map(|counts| counts.failed == 0 && counts.passed > 0),
         Command::Simulate { args } => {
             command::run(checks::simulate(&root).args(args)).map(|ran| ran.success)
         }
+        Command::Graphs { args } => checks::feed_graphs(&root)
+            .and_then(|mut command| command::run(command.args(args)))
+            .map(|ran| ran.success),
+        Command::Fuzz { seconds, target } => Need::Cxx
+            .prepare(&root)
+            .and_then(|()| fuzz::run(&root, seconds, &target))
+            .map(fuzz::account),
         Command::Codegen => codegen::write(&root).map(|()| true),
     };
     match done {
@@ -100,6 +177,27 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn faults(
+    root: &Path,
+    kills: u32,
+    nodes: &str,
+    rolling: bool,
+    seed: Option<u64>,
+) -> anyhow::Result<bool> {
+    for need in [Need::Java, Need::Redis, Need::Binary] {
+        need.prepare(root)?;
+    }
+    let nodes = match nodes {
+        "3" => cql::Nodes::Three,
+        _ => cql::Nodes::One,
+    };
+    let mut args = vec![format!("--kills={kills}")];
+    args.extend(rolling.then(|| "--rolling".to_owned()));
+    args.extend(seed.map(|seed| format!("--seed={seed}")));
+    let counts = checks::faults_for(root, nodes, &args)?;
+    Ok(counts.failed == 0 && counts.passed > 0)
 }
 
 /// The repository: the folder above this crate's.

@@ -20,7 +20,9 @@ pub(crate) enum Need {
     Java,
     /// A Redis server, to be started by the tests.
     Redis,
-    /// `target/release/hanse`.
+    /// A C++ compiler, for libFuzzer.
+    Cxx,
+    /// `target/release/hanse`, and the programs that test it beside it.
     Binary,
 }
 
@@ -58,6 +60,12 @@ const REDIS: Tool = Tool {
     packages: &["redis-server"],
 };
 
+const CXX: Tool = Tool {
+    name: "c++",
+    question: &["--version"],
+    packages: &["g++"],
+};
+
 impl Need {
     pub(crate) fn prepare(self, root: &Path) -> Result<()> {
         match self {
@@ -65,6 +73,7 @@ impl Need {
             Self::Node => node(root),
             Self::Java => install(&[JAVA, MAVEN]),
             Self::Redis => install(&[REDIS]),
+            Self::Cxx => install(&[CXX]),
             Self::Binary => binary(root),
         }
     }
@@ -85,7 +94,8 @@ pub(crate) fn binary_path(root: &Path) -> PathBuf {
     target(root).join("release/hanse")
 }
 
-fn target(root: &Path) -> PathBuf {
+/// Where everything is that was made from the checkout.
+pub(crate) fn target(root: &Path) -> PathBuf {
     let moved = std::env::var_os("CARGO_TARGET_DIR");
     moved.map_or_else(|| root.join("target"), |target| root.join(target))
 }
@@ -125,8 +135,20 @@ fn node(root: &Path) -> Result<()> {
     stamp(&modules, &wanted)
 }
 
+/// The server and the programs that test it by one command: each by its own would build what they share
+/// twice, with other features.
 fn binary(root: &Path) -> Result<()> {
-    must(program("cargo", root).args(["build", "--release", "--package", "hanse"])).map(|_| ())
+    let packages = ["hanse", "hanse-testkit", "hanse-graphs"];
+    let mut build = program("cargo", root);
+    build.args(["build", "--release", "--bins"]);
+    build.args(packages.map(|package| format!("--package={package}")));
+    must(&mut build).map(|_| ())
+}
+
+/// A program that tests, of `hanse-testkit` or `hanse-graphs`, built together with the server.
+pub(crate) fn testkit(root: &Path, name: &str) -> Result<PathBuf> {
+    Need::Binary.prepare(root)?;
+    Ok(target(root).join("release").join(name))
 }
 
 /// A copy of its description lies in what was made from it, and goes away with it.
