@@ -67,8 +67,8 @@ def _config(directory, port, server_name):
         "enable_registration_without_verification": True,
         "bcrypt_rounds": 4,
         "presence": {"enabled": False},
-        # Dehydrated devices.
-        "experimental_features": {"msc3814_enabled": True},
+        # Dehydrated devices; `use_state_after` of /sync.
+        "experimental_features": {"msc3814_enabled": True, "msc4222_enabled": True},
         "url_preview_enabled": False,
         # Spec: GET /publicRooms takes no access token, and anyone may be listed.
         "allow_public_rooms_without_auth": True,
