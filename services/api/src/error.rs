@@ -138,6 +138,18 @@ impl ApiError {
         )
     }
 
+    /// `errcode` and `error`, for an answer of which only a part failed.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Standard { kind, message, .. } => {
+                serde_json::json!({ "errcode": kind.errcode().as_str(), "error": message })
+            }
+            Self::Uia(_) => {
+                serde_json::json!({ "errcode": ErrorKind::Unauthorized.errcode().as_str() })
+            }
+        }
+    }
+
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         match self {

@@ -25,9 +25,9 @@ mod index;
 mod ordering;
 
 pub use self::{
-    checks::Resolved,
-    dispute::{Dispute, FullConflict},
-    index::{AuthIndex, EventNumber, EventSet, KeyNumber},
+    checks::{Resolved, Resolving},
+    dispute::{Dispute, FullConflict, Subgraph},
+    index::{Arrival, AuthIndex, EventNumber, EventSet, KeyNumber, Unread},
 };
 
 /// Why no state came out.

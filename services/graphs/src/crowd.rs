@@ -7,13 +7,15 @@ use clap::ValueEnum;
 use hanse_event::{Draft, Pdu, Placement, Received, build, build_create, room_version};
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomVersionId, UInt,
-    room_version_rules::RoomVersionRules, signatures::PublicKeyMap,
+    UserId, room_version_rules::RoomVersionRules, signatures::PublicKeyMap,
 };
 use serde_json::json;
 
 use crate::cast::{our_server, server_key, state};
 
 const CREATOR: &str = "@ada:a.test";
+/// May do what the creator may.
+const SECOND: &str = "@bea:a.test";
 /// Servers from which the members come.
 const SERVERS: usize = 50;
 
@@ -30,6 +32,23 @@ pub enum Quarrel {
     Levels,
     /// Topics and keys by turns, and now and then the power levels.
     Mixed,
+}
+
+/// What a room goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// How often the power levels change before the fork.
+    pub levels: usize,
+    /// How many join on the main side.
+    pub joins: usize,
+    /// State events on the main side, after the joins.
+    pub main: usize,
+    /// State events on the fork.
+    pub fork: usize,
+    /// What they do.
+    pub quarrel: Quarrel,
+    /// Whether the two sides have different senders.
+    pub two_senders: bool,
 }
 
 /// The events, signed and verified.
@@ -63,26 +82,28 @@ struct Side {
 }
 
 impl Crowd {
-    /// On the one side so many join, and so many state events follow; on the other are so many.
-    pub fn gather(
-        version: &RoomVersionId,
-        joins: usize,
-        main: (usize, Quarrel),
-        fork: (usize, Quarrel),
-    ) -> Result<Self> {
-        let (mut growing, root) = Growing::root(version)?;
+    /// As planned.
+    pub fn gather(version: &RoomVersionId, plan: Plan) -> Result<Self> {
+        let (mut growing, mut root) = Growing::root(version)?;
+        let (creator, second): (OwnedUserId, OwnedUserId) =
+            (CREATOR.try_into()?, SECOND.try_into()?);
+        let join = json!({ "membership": "join" });
+        for number in 0..plan.levels {
+            let draft = growing.levels(number, &creator)?;
+            growing.grow(&mut root, draft)?;
+        }
         let (mut one, mut other) = (root.clone(), root.clone());
         one.events.clear();
         other.events.clear();
-        for member in 0..joins {
+        for member in 0..plan.joins {
             let user = member_of(member)?;
-            let join = json!({ "membership": "join" });
             let join = state(user.clone(), "m.room.member", user.as_str(), &join)?;
             growing.grow(&mut one, join)?;
         }
-        for (side, (count, quarrel)) in [(&mut one, main), (&mut other, fork)] {
+        let by = if plan.two_senders { &second } else { &creator };
+        for (side, count, by) in [(&mut one, plan.main, &creator), (&mut other, plan.fork, by)] {
             for at in 0..count {
-                let draft = growing.quarrel(at, quarrel)?;
+                let draft = growing.quarrel(at, plan.quarrel, by)?;
                 growing.grow(side, draft)?;
             }
         }
@@ -120,7 +141,8 @@ impl Scattered {
         let mut scattered = Vec::new();
         for at in 0..ends {
             let mut side = root.clone();
-            let draft = growing.quarrel(at, Quarrel::Keys)?;
+            let creator = growing.creator.clone();
+            let draft = growing.quarrel(at, Quarrel::Keys, &creator)?;
             growing.grow(&mut side, draft)?;
             scattered.extend(side.events.pop());
         }
@@ -164,25 +186,28 @@ impl Growing {
             &mut side,
             state(creator.clone(), "m.room.member", CREATOR, &join)?,
         )?;
-        let levels = growing.levels(0)?;
+        let levels = growing.levels(0, &creator)?;
         growing.grow(&mut side, levels)?;
         let public = json!({ "join_rule": "public" });
         growing.grow(&mut side, state(creator, "m.room.join_rules", "", &public)?)?;
+        let second: OwnedUserId = SECOND.try_into()?;
+        let second = state(second, "m.room.member", SECOND, &join)?;
+        growing.grow(&mut side, second)?;
         Ok((growing, side))
     }
 
-    fn levels(&self, number: usize) -> Result<Draft> {
+    fn levels(&self, number: usize, by: &UserId) -> Result<Draft> {
         let above = self.rules.authorization.explicitly_privilege_room_creators;
         let users = if above {
-            json!({})
+            json!({ SECOND: 100 })
         } else {
-            json!({ CREATOR: 100 })
+            json!({ CREATOR: 100, SECOND: 100 })
         };
         let content = json!({ "users": users, "events": { "org.hanse.never": number % 97 } });
-        state(self.creator.clone(), "m.room.power_levels", "", &content)
+        state(by.to_owned(), "m.room.power_levels", "", &content)
     }
 
-    fn quarrel(&self, at: usize, quarrel: Quarrel) -> Result<Draft> {
+    fn quarrel(&self, at: usize, quarrel: Quarrel, by: &UserId) -> Result<Draft> {
         let quarrel = match (quarrel, at % 100) {
             (Quarrel::Mixed, 99) => Quarrel::Levels,
             (Quarrel::Mixed, at) if at % 2 == 0 => Quarrel::Topics,
@@ -190,9 +215,10 @@ impl Growing {
             (quarrel, _) => quarrel,
         };
         let content = json!({ "n": at });
-        let by = self.creator.clone();
+        let levels = self.levels(at, by);
+        let by = by.to_owned();
         match quarrel {
-            Quarrel::Levels => self.levels(at),
+            Quarrel::Levels => levels,
             Quarrel::Topics => state(by, "m.room.topic", "", &content),
             Quarrel::Bans => {
                 let ban = json!({ "membership": "ban" });

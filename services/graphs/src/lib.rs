@@ -20,7 +20,7 @@ mod trial;
 mod world;
 
 pub use counted::RowCount;
-pub use crowd::{Crowd, Quarrel, Scattered};
+pub use crowd::{Crowd, Plan, Quarrel, Scattered};
 pub use graph::Graph;
 pub use progress::{Progress, Seen};
 pub use reference::{Around, Held, Reference, Standing, State};

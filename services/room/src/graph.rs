@@ -78,16 +78,13 @@ impl Graph<'_> {
         Ok(known.map(KnownEvent::judged))
     }
 
-    /// An event that may stand in a state or behind it, and where it arrived, if it has.
-    async fn usable(&self, id: &EventId) -> Result<Option<(Pdu, Option<Position>)>, RoomError> {
-        if let Some(coming) = self.coming.filter(|pdu| pdu.event_id() == id) {
-            return Ok(Some((coming.clone(), None)));
-        }
+    /// An event of the archives that may stand in a state or behind it, and where it arrived.
+    async fn arrived(&self, id: &EventId) -> Result<Option<(Pdu, Position)>, RoomError> {
         if let Some(body) = self.body(id) {
-            return Ok(Some((body.pdu, Some(body.arrived))));
+            return Ok(Some((body.pdu, body.arrived)));
         }
         let known = self.known(id).await?.filter(|known| known.carries);
-        Ok(known.map(|known| (known.event.pdu, Some(known.arrived))))
+        Ok(known.map(|known| (known.event.pdu, known.arrived)))
     }
 
     fn body(&self, id: &EventId) -> Option<Body> {
@@ -113,7 +110,10 @@ impl Graph<'_> {
 
     /// The events that hold some state.
     pub(crate) async fn pdu(&self, id: &EventId) -> Result<Option<Pdu>, RoomError> {
-        Ok(self.usable(id).await?.map(|(pdu, _)| pdu))
+        if let Some(coming) = self.coming.filter(|pdu| pdu.event_id() == id) {
+            return Ok(Some(coming.clone()));
+        }
+        Ok(self.arrived(id).await?.map(|(pdu, _)| pdu))
     }
 }
 

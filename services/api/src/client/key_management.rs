@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use futures::{StreamExt, TryStreamExt, stream};
 use hanse_user::{KeysUpload, Users};
-use ruma::api::client::keys::{
-    claim_keys::v3 as claim_keys, get_key_changes::v3 as get_key_changes, get_keys::v3 as get_keys,
-    upload_keys::v3 as upload_keys,
+use ruma::{
+    OwnedUserId, ServerName,
+    api::client::keys::{
+        claim_keys::v3 as claim_keys, get_key_changes::v3 as get_key_changes,
+        get_keys::v3 as get_keys, upload_keys::v3 as upload_keys,
+    },
 };
 
 use super::Endpoints;
@@ -94,15 +97,37 @@ async fn claim(
     let wanted = wanted.into_iter();
     let wanted = wanted.filter(|(user_id, _)| users.is_local(user_id));
     let claimed = stream::iter(wanted.map(async |(user_id, devices)| {
-        let keys = users.claim_keys(&user_id, &devices).await?;
-        Ok::<_, ApiError>((user_id, keys))
+        let keys = users.claim_keys(&user_id, &devices).await;
+        (user_id, keys.map_err(ApiError::from))
     }));
-    let claimed: Vec<_> = claimed
-        .buffer_unordered(USERS_AT_ONCE)
-        .try_collect()
-        .await?;
-    let claimed = claimed.into_iter().filter(|(_, keys)| !keys.is_empty());
-    Ok(Ruma(claim_keys::Response::new(claimed.collect())))
+    let claimed = claimed.buffer_unordered(USERS_AT_ONCE).collect().await;
+    told(claimed, users.server_name()).map(Ruma)
+}
+
+/// Claimed keys are gone for everybody else: they are told even where the keys of other users could
+/// not be had. Clients try those again which `failures` stands for, as with a server that is away.
+fn told(
+    claimed: Vec<(OwnedUserId, Result<claim_keys::OneTimeKeys, ApiError>)>,
+    server_name: &ServerName,
+) -> Result<claim_keys::Response, ApiError> {
+    let mut response = claim_keys::Response::new(BTreeMap::new());
+    let mut failed = None;
+    for (user_id, keys) in claimed {
+        match keys {
+            Ok(keys) if keys.is_empty() => {}
+            Ok(keys) => response.one_time_keys.extend([(user_id, keys)]),
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if response.one_time_keys.is_empty() => Err(error),
+        Some(error) => {
+            let failure = (server_name.to_string(), error.to_json());
+            response.failures.extend([failure]);
+            Ok(response)
+        }
+        None => Ok(response),
+    }
 }
 
 /// `GET /_matrix/client/v3/keys/changes` — any user.
@@ -122,4 +147,50 @@ async fn changes(
 
 fn too_many(what: &str, max: usize) -> ApiError {
     ApiError::too_large(format!("a request names at most {max} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma::{owned_device_id, owned_user_id, serde::Raw, server_name};
+    use serde_json::json;
+
+    use super::*;
+
+    fn keys() -> claim_keys::OneTimeKeys {
+        let key = Raw::from_json_string("{}".to_owned()).unwrap();
+        let key = BTreeMap::from([("signed_curve25519:A".try_into().unwrap(), key)]);
+        BTreeMap::from([(owned_device_id!("PHONE"), key)])
+    }
+
+    /// Sabotage: give the first error up (`?`), as if no key had been handed out.
+    #[test]
+    fn keys_that_were_handed_out_are_told_whatever_else_failed() {
+        let alice = owned_user_id!("@alice:here");
+        let away = || Err(ApiError::unavailable("no owner"));
+        let claimed = vec![
+            (owned_user_id!("@bob:here"), away()),
+            (alice.clone(), Ok(keys())),
+            (owned_user_id!("@carol:here"), away()),
+        ];
+        let response = told(claimed, server_name!("here")).unwrap();
+        assert_eq!(
+            response.one_time_keys.into_keys().collect::<Vec<_>>(),
+            [alice]
+        );
+        let failure = json!({ "errcode": "M_UNKNOWN", "error": "no owner" });
+        assert_eq!(
+            response.failures,
+            BTreeMap::from([("here".to_owned(), failure)])
+        );
+    }
+
+    #[test]
+    fn a_claim_of_which_nothing_came_fails() {
+        let bob = owned_user_id!("@bob:here");
+        let none = vec![(bob.clone(), Ok(BTreeMap::new()))];
+        let response = told(none, server_name!("here")).unwrap();
+        assert!(response.failures.is_empty() && response.one_time_keys.is_empty());
+        let away = vec![(bob, Err(ApiError::unavailable("no owner")))];
+        told(away, server_name!("here")).unwrap_err();
+    }
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use arbitrary::Unstructured;
 use hanse_event::{
-    Judged, Pdu,
-    resolve::{AuthIndex, EventNumber, EventSet, KeyNumber, resolve},
+    Judged,
+    resolve::{Arrival, AuthIndex, Dispute, EventNumber, EventSet, KeyNumber, Unread, resolve},
 };
 use ruma::{EventId, OwnedEventId, events::StateEventType, state_res::StateMap};
 
@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 1_000;
 ///
 /// Sabotage: leave the auth difference out, or the conflicted subgraph; take the states in their
 /// order; drop what only the auth difference gives; sort by id instead of by time;
-/// take the last verdict of the auth rules whatever they judged by.
+/// take the last verdict of the auth rules whatever they judged by; stop going down auth chains early.
 ///
 /// True: there was something to resolve.
 pub fn check(input: &[u8]) -> bool {
@@ -167,44 +167,60 @@ impl Subject<'_> {
     }
 
     fn of_conflicts(&self, index: &mut AuthIndex, states: &[State], agreed: &State) -> State {
-        index.add(self.with_chain(states.iter().flat_map(StateMap::values)));
         let number = |state: &State| state.values().map(|id| index.number(id)).collect();
         let states: Vec<Vec<EventNumber>> = states.iter().map(number).collect();
-        let dispute = index.dispute(&states);
+        let mut dispute = Dispute::new(states);
+        self.read(index, |index| dispute.go_on(index));
+        let candidates = dispute.candidates();
         let mut behind_agreed = EventSet::default();
         for id in naive::auth_chain(self.graph, agreed.values()) {
             let event = index.number(&id);
-            if dispute.candidates().contains(&event) {
+            if candidates.contains(&event) {
                 behind_agreed.insert(event);
             }
         }
-        let full = index.full_conflict(&dispute, &behind_agreed);
+        let mut full = dispute.full_conflict(index, &behind_agreed);
+        let mut subgraph = dispute.subgraph(index);
+        self.read(index, |index| subgraph.go_on(index));
+        full.extend(subgraph.events(index));
+        self.read(index, |index| {
+            index.unread_behind(full.events().iter().copied())
+        });
         let keys = index.keys_of(&full);
         let always = ["m.room.create", "m.room.power_levels"].map(|key| index.key(key, ""));
         let all = keys.iter().copied().chain(always);
         let values: HashMap<KeyNumber, OwnedEventId> = all
             .filter_map(|key| Some((key, agreed.get(&named(index, key))?.clone())))
             .collect();
-        index.add(self.with_chain(values.values()));
         let values: HashMap<KeyNumber, EventNumber> = values
             .into_iter()
             .map(|(key, id)| (key, index.number(&id)))
             .collect();
-        let resolved = index.resolve(&full, |key| values.get(&key).copied());
-        let resolved = resolved.expect("resolvable");
+        self.read(index, |index| Unread::of(index, values.values().copied()));
+        let resolving = index.resolve(&full, |key| values.get(&key).copied());
+        let mut resolving = resolving.expect("resolvable");
+        self.read(index, |index| resolving.go_on(index));
+        let resolved = resolving.finish(index);
         let open = keys.into_iter().filter(|key| !values.contains_key(key));
         let value = |key| Some((named(index, key), index.id(resolved.get(key)?)?.clone()));
         open.filter_map(value).collect()
     }
 
-    fn with_chain<'i>(
-        &self,
-        ids: impl Iterator<Item = &'i OwnedEventId> + Clone,
-    ) -> HashMap<OwnedEventId, Pdu> {
-        let chain = naive::auth_chain(self.graph, ids.clone());
-        let all = chain.into_iter().chain(ids.cloned());
-        all.filter_map(|id| self.graph.pdu(&id).map(|pdu| (id, pdu)))
-            .collect()
+    /// Reads what is asked for, and nothing else, until nothing is.
+    fn read(&self, index: &mut AuthIndex, mut go_on: impl FnMut(&AuthIndex) -> Unread) {
+        loop {
+            let unread = go_on(index);
+            if unread.is_empty() {
+                return;
+            }
+            for event in unread.events() {
+                let id = index.id(*event).expect("mentioned").clone();
+                match self.graph.placed(&id) {
+                    Some((arrived, pdu)) => index.add(pdu, Arrival(arrived)),
+                    None => index.add_absent(*event),
+                }
+            }
+        }
     }
 }
 

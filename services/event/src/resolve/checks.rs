@@ -5,12 +5,21 @@ use ruma::{events::StateEventType, state_res::check_state_dependent_auth_rules};
 use super::{
     ResolveError,
     dispute::FullConflict,
-    index::{AuthIndex, EventNumber, EventSet, KeyNumber, LastVerdict},
+    index::{AuthIndex, EventNumber, EventSet, KeyNumber, LastVerdict, Unread},
+    ordering::MainlineOrdering,
 };
-use crate::pdu::Pdu;
 
-/// Where resolving has come to: the events that won, on top of what the states agree on.
-struct Resolving<A> {
+/// Where resolving has come to.
+#[derive(Debug)]
+pub struct Resolving<A> {
+    trial: Trial<A>,
+    /// What is still to be tried.
+    rest: MainlineOrdering,
+}
+
+/// The events that won, on top of what the states agree on.
+#[derive(Debug)]
+struct Trial<A> {
     /// What the states agree on; until version 12 it authorises, too.
     agreed: Option<A>,
     won: Vec<Option<EventNumber>>,
@@ -28,20 +37,20 @@ impl Resolved {
 }
 
 impl AuthIndex {
-    /// Resolves states ([spec]). `agreed`: of each of [`AuthIndex::keys_of`] and of the room's create
-    /// event and power levels the event on which all states agree; it is known. Gives what won of
-    /// each key; where the states agree on another value, that one stays all the same.
+    /// Begins to resolve states ([spec]). `agreed`: of each of [`AuthIndex::keys_of`] and of the room's
+    /// create event and power levels the event on which all states agree; it was read, and so was what
+    /// authorises the events of the conflict.
     ///
     /// [spec]: https://spec.matrix.org/v1.16/rooms/v2/#algorithm
-    pub fn resolve(
+    pub fn resolve<A: Fn(KeyNumber) -> Option<EventNumber>>(
         &mut self,
         full: &FullConflict,
-        agreed: impl Fn(KeyNumber) -> Option<EventNumber>,
-    ) -> Result<Resolved, ResolveError> {
+        agreed: A,
+    ) -> Result<Resolving<A>, ResolveError> {
         let begins_empty = self
             .version
             .begin_iterative_auth_checks_with_empty_state_map;
-        let mut resolving = Resolving {
+        let mut trial = Trial {
             agreed: (!begins_empty).then_some(agreed),
             won: vec![None; self.names()],
         };
@@ -49,19 +58,17 @@ impl AuthIndex {
         let mut tried = EventSet::default();
         for event in power_events {
             tried.insert(event);
-            self.try_event(event, &mut resolving);
+            self.try_event(event, &mut trial);
         }
         let levels = self.find_key("m.room.power_levels", "");
-        let levels = levels.and_then(|key| resolving.get(key));
-        for event in self.mainline_ordering(full, &tried, levels) {
-            self.try_event(event, &mut resolving);
-        }
-        Ok(Resolved(resolving.won))
+        let levels = levels.and_then(|key| trial.get(key));
+        let rest = MainlineOrdering::new(self, full, &tried, levels);
+        Ok(Resolving { trial, rest })
     }
 
     /// Has an event win its key if the auth rules allow it. They are not asked again whether the
     /// event is allowed by a state by which they judged it last.
-    fn try_event<A>(&mut self, event: EventNumber, resolving: &mut Resolving<A>)
+    fn try_event<A>(&mut self, event: EventNumber, trial: &mut Trial<A>)
     where
         A: Fn(KeyNumber) -> Option<EventNumber>,
     {
@@ -70,7 +77,7 @@ impl AuthIndex {
         };
         let Some(reads) = &facts.reads else { return };
         let by = || {
-            let value = |key: &KeyNumber| resolving.get(*key).filter(|event| self.is_known(*event));
+            let value = |key: &KeyNumber| trial.get(*key).filter(|event| self.is_known(*event));
             reads.iter().map(value)
         };
         let remembered = facts.verdict.as_ref();
@@ -80,37 +87,34 @@ impl AuthIndex {
             last.allowed
         } else {
             let by: Box<[Option<EventNumber>]> = by().collect();
-            let allowed = self.allows(&facts.pdu, &facts.auth, reads, &by);
+            let allowed = self.allows(event, reads, &by);
             if let Some(facts) = self.facts_mut(event) {
                 facts.verdict = Some(LastVerdict { by, allowed });
             }
             allowed
         };
         if allowed {
-            resolving.win(key, event);
+            trial.win(key, event);
         }
     }
 
     /// Judges an event by a state; where that says nothing, by what the event itself names.
-    fn allows(
-        &self,
-        pdu: &Pdu,
-        auth: &[EventNumber],
-        reads: &[KeyNumber],
-        by: &[Option<EventNumber>],
-    ) -> bool {
+    fn allows(&self, event: EventNumber, reads: &[KeyNumber], by: &[Option<EventNumber>]) -> bool {
+        let Some(pdu) = self.pdu(event) else {
+            return false;
+        };
         let state = |event_type: &str, state_key: &str| {
             let key = self.find_key(event_type, state_key)?;
             let at = reads.iter().position(|read| *read == key)?;
             self.pdu((*by.get(at)?)?)
         };
         let named = |event_type: &str, state_key: &str| {
-            let mut auth = auth.iter().rev().filter_map(|event| self.pdu(*event));
+            let mut auth = self.auth(event).rev().filter_map(|event| self.pdu(event));
             auth.find(|pdu| pdu.type_name() == event_type && pdu.state_key() == Some(state_key))
         };
         let create = |event_type: &str| {
             let asked = event_type == "m.room.create";
-            asked.then(|| self.create_of(pdu, auth)).flatten()
+            asked.then(|| self.create_of(event)).flatten()
         };
         let fetch = |event_type: &StateEventType, state_key: &str| {
             let event_type = event_type.to_string();
@@ -123,6 +127,22 @@ impl AuthIndex {
 }
 
 impl<A: Fn(KeyNumber) -> Option<EventNumber>> Resolving<A> {
+    /// Goes on. Nothing left unread: it has come to its end.
+    pub fn go_on(&mut self, index: &AuthIndex) -> Unread {
+        self.rest.go_on(index)
+    }
+
+    /// What won of each key, when it has come to its end; where the states agree on another value, that
+    /// one stays all the same.
+    pub fn finish(mut self, index: &mut AuthIndex) -> Resolved {
+        for event in self.rest.into_events() {
+            index.try_event(event, &mut self.trial);
+        }
+        Resolved(self.trial.won)
+    }
+}
+
+impl<A: Fn(KeyNumber) -> Option<EventNumber>> Trial<A> {
     fn get(&self, key: KeyNumber) -> Option<EventNumber> {
         let won = self.won.get(key.as_usize()).copied().flatten();
         won.or_else(|| self.agreed.as_ref()?(key))

@@ -1,6 +1,6 @@
 //! Events and what stands behind them, by number.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ruma::{
     EventId, OwnedEventId,
@@ -36,6 +36,42 @@ impl KeyNumber {
     }
 }
 
+/// When an event arrived. An event arrives after those that authorise it: who goes down auth chains,
+/// the latest event first, meets each one after everything that it stands behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Arrival(pub i64);
+
+impl Arrival {
+    /// Right behind it.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+/// Events that have to be read before it can go on ([`AuthIndex::add`], [`AuthIndex::add_absent`]).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread(pub(super) Vec<EventNumber>);
+
+impl Unread {
+    /// These of the events.
+    pub fn of(index: &AuthIndex, events: impl IntoIterator<Item = EventNumber>) -> Self {
+        let unread = events.into_iter().filter(|event| !index.is_read(*event));
+        let unread: BTreeSet<EventNumber> = unread.collect();
+        Self(unread.into_iter().collect())
+    }
+
+    /// Whether it can go on.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The events, each once.
+    pub fn events(&self) -> &[EventNumber] {
+        &self.0
+    }
+}
+
 /// A set of events.
 #[derive(Clone, Debug, Default)]
 pub struct EventSet(Vec<bool>);
@@ -58,8 +94,12 @@ impl EventSet {
     }
 }
 
-/// Events of one room, each with everything in its auth chain, and what resolving asks of them,
-/// worked out once: resolving a second time, with a few events more, costs counting.
+/// Events of one room, as far as they were read, and what resolving asks of them, worked out once:
+/// resolving a second time, with a few events more, costs counting.
+///
+/// What it needs beyond that, it asks for: the walks of this module tell which events are to be read
+/// before they can go on. So an auth chain is read as far down as states differ, and no further,
+/// however long it is.
 ///
 /// Invariant: what is remembered of an event depends on that event and its auth chain alone, which
 /// never change; so nothing is ever forgotten here.
@@ -71,9 +111,9 @@ pub struct AuthIndex {
     names: Vec<(Box<str>, Box<str>)>,
     numbers: HashMap<OwnedEventId, EventNumber>,
     events: Vec<Mentioned>,
-    /// What is known with its auth chain; each comes after those that authorise it.
-    order: Vec<EventNumber>,
-    /// The same by the clocks of their senders, then by their ids.
+    /// What is known, as it was read.
+    known: Vec<EventNumber>,
+    /// The same by the clocks of their senders, then by their ids, as far as it was sorted.
     by_time: Vec<EventNumber>,
     weight: usize,
 }
@@ -81,19 +121,26 @@ pub struct AuthIndex {
 #[derive(Debug)]
 struct Mentioned {
     id: OwnedEventId,
-    facts: Option<Facts>,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Unread,
+    /// There is no such event, or it is rejected: as if nobody named it.
+    Absent,
+    Known(Box<Facts>),
 }
 
 /// What resolving asks of an event.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) pdu: Pdu,
-    pub(super) auth: Box<[EventNumber]>,
+    arrived: Arrival,
+    auth: Box<[EventNumber]>,
     pub(super) key: KeyNumber,
     /// What authorises it, by the selection algorithm; `None`: it says too little for that.
     pub(super) reads: Option<Box<[KeyNumber]>>,
-    /// The power levels that it names.
-    pub(super) levels: Option<EventNumber>,
     pub(super) is_power_event: bool,
     /// Its sender's level by the power levels that it names.
     pub(super) sender_level: Option<UserPowerLevel>,
@@ -122,7 +169,7 @@ impl AuthIndex {
             names: Vec::new(),
             numbers: HashMap::new(),
             events: Vec::new(),
-            order: Vec::new(),
+            known: Vec::new(),
             by_time: Vec::new(),
             weight: 0,
         })
@@ -137,7 +184,8 @@ impl AuthIndex {
         self.numbers.insert(id.to_owned(), number);
         let id = id.to_owned();
         self.weight += 2 * size_of::<Mentioned>() + 2 * id.as_str().len();
-        self.events.push(Mentioned { id, facts: None });
+        let content = Content::Unread;
+        self.events.push(Mentioned { id, content });
         number
     }
 
@@ -171,7 +219,13 @@ impl AuthIndex {
         name.map_or(("", ""), |(event_type, state_key)| (event_type, state_key))
     }
 
-    /// Whether an event is known with its auth chain.
+    /// Whether it was told of an event what there is of it.
+    pub fn is_read(&self, event: EventNumber) -> bool {
+        let mentioned = self.events.get(event.as_usize());
+        mentioned.is_some_and(|mentioned| !matches!(mentioned.content, Content::Unread))
+    }
+
+    /// Whether an event is known: it was read, and it is there.
     pub fn is_known(&self, event: EventNumber) -> bool {
         self.facts(event).is_some()
     }
@@ -181,19 +235,56 @@ impl AuthIndex {
         Some(&self.facts(event)?.pdu)
     }
 
-    /// The events that authorise an event that is known.
-    pub fn auth(&self, event: EventNumber) -> &[EventNumber] {
-        self.facts(event).map_or(&[], |facts| &facts.auth)
+    /// When an event that is known arrived.
+    pub fn arrived(&self, event: EventNumber) -> Option<Arrival> {
+        Some(self.facts(event)?.arrived)
+    }
+
+    /// The events that authorise an event that is known, but those that are not there.
+    pub fn auth(&self, event: EventNumber) -> impl DoubleEndedIterator<Item = EventNumber> {
+        let auth = self.facts(event).map_or(&[][..], |facts| &facts.auth);
+        let is_there = |event: &EventNumber| !self.is_read(*event) || self.is_known(*event);
+        auth.iter().copied().filter(is_there)
+    }
+
+    /// Of the events that authorise these, those that were not read.
+    pub fn unread_behind(&self, events: impl IntoIterator<Item = EventNumber>) -> Unread {
+        Unread::of(self, events.into_iter().flat_map(|event| self.auth(event)))
+    }
+
+    /// The power levels that an event names; those that authorise it were read.
+    pub(super) fn levels(&self, event: EventNumber) -> Option<EventNumber> {
+        self.auth(event).find(|behind| self.is_levels(*behind))
+    }
+
+    pub(super) fn is_levels(&self, event: EventNumber) -> bool {
+        self.pdu(event)
+            .is_some_and(|pdu| is(pdu, &TimelineEventType::RoomPowerLevels))
+    }
+
+    /// Whether others may name an event as what authorises them.
+    pub(super) fn may_authorise(&self, event: EventNumber) -> bool {
+        let may = |pdu: &Pdu| {
+            matches!(
+                pdu.event_type(),
+                TimelineEventType::RoomCreate
+                    | TimelineEventType::RoomJoinRules
+                    | TimelineEventType::RoomMember
+                    | TimelineEventType::RoomPowerLevels
+                    | TimelineEventType::RoomThirdPartyInvite
+            )
+        };
+        self.pdu(event).is_some_and(may)
     }
 
     /// Events that are known.
     pub fn len(&self) -> usize {
-        self.order.len()
+        self.known.len()
     }
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+        self.known.is_empty()
     }
 
     /// Rough size in memory, bytes.
@@ -210,54 +301,37 @@ impl AuthIndex {
         &self.by_time
     }
 
-    pub(super) fn order(&self) -> &[EventNumber] {
-        &self.order
-    }
-
     pub(super) fn facts(&self, event: EventNumber) -> Option<&Facts> {
-        self.events.get(event.as_usize())?.facts.as_ref()
+        match &self.events.get(event.as_usize())?.content {
+            Content::Known(facts) => Some(facts),
+            Content::Unread | Content::Absent => None,
+        }
     }
 
     pub(super) fn facts_mut(&mut self, event: EventNumber) -> Option<&mut Facts> {
-        self.events.get_mut(event.as_usize())?.facts.as_mut()
-    }
-
-    /// Takes in events together with everything in their auth chains that is not known yet. An
-    /// event that an auth chain names, and that is not among them, stays unknown for ever, as if it
-    /// were not named.
-    pub fn add(&mut self, mut events: HashMap<OwnedEventId, Pdu>) {
-        let ids: Vec<OwnedEventId> = events.keys().cloned().collect();
-        for id in ids {
-            // Iterative, since a chain is as long as a peer likes.
-            let mut open: Vec<Pdu> = events.remove(&id).into_iter().collect();
-            while let Some(pdu) = open.pop() {
-                let waits_for = pdu.auth_events().iter().find_map(|id| events.remove(id));
-                match waits_for {
-                    Some(behind) => open.extend([pdu, behind]),
-                    None => self.add_one(pdu),
-                }
-            }
+        match &mut self.events.get_mut(event.as_usize())?.content {
+            Content::Known(facts) => Some(facts),
+            Content::Unread | Content::Absent => None,
         }
-        self.sort_by_time();
     }
 
-    fn sort_by_time(&mut self) {
-        let mut sorted = std::mem::take(&mut self.by_time);
-        sorted.extend(self.order.iter().skip(sorted.len()));
-        let time = |event: &EventNumber| {
-            let at = self.pdu(*event).map(Pdu::origin_server_ts);
-            (at, self.id(*event))
-        };
-        // Linear where all but the last few are in order.
-        sorted.sort_by(|a, b| time(a).cmp(&time(b)));
-        self.by_time = sorted;
+    /// There is no such event, or it is rejected. So it stays.
+    pub fn add_absent(&mut self, event: EventNumber) {
+        if let Some(mentioned) = self.events.get_mut(event.as_usize())
+            && matches!(mentioned.content, Content::Unread)
+        {
+            mentioned.content = Content::Absent;
+        }
     }
 
-    /// Everything that authorises it is known.
-    fn add_one(&mut self, pdu: Pdu) {
+    /// Takes in an event. What is no state event counts as absent.
+    pub fn add(&mut self, pdu: Pdu, arrived: Arrival) {
         let event = self.number(pdu.event_id());
-        let Some(state_key) = pdu.state_key().filter(|_| !self.is_known(event)) else {
+        if self.is_read(event) {
             return;
+        }
+        let Some(state_key) = pdu.state_key() else {
+            return self.add_absent(event);
         };
         let key = self.key(pdu.type_name(), state_key);
         let reads = auth_types_of(&pdu, self.rules).ok().map(|types| {
@@ -267,16 +341,10 @@ impl AuthIndex {
             types.iter().map(key).collect()
         });
         let auth = pdu.auth_events().iter().map(|id| self.number(id));
-        let auth: Vec<EventNumber> = auth.collect();
-        let auth: Box<[EventNumber]> = auth.into_iter().filter(|id| self.is_known(*id)).collect();
-        let is_levels = |event: &&EventNumber| {
-            self.pdu(**event)
-                .is_some_and(|pdu| is(pdu, &TimelineEventType::RoomPowerLevels))
-        };
         let facts = Facts {
-            levels: auth.iter().find(is_levels).copied(),
+            arrived,
             is_power_event: is_power_event(&pdu),
-            auth,
+            auth: auth.collect(),
             key,
             reads,
             sender_level: None,
@@ -285,18 +353,31 @@ impl AuthIndex {
         };
         self.weight += size_of::<Facts>() + facts.pdu.weight() + 32 * facts.auth.len();
         if let Some(mentioned) = self.events.get_mut(event.as_usize()) {
-            mentioned.facts = Some(facts);
-            self.order.push(event);
+            mentioned.content = Content::Known(Box::new(facts));
+            self.known.push(event);
         }
     }
 
+    pub(super) fn sort_by_time(&mut self) {
+        let mut sorted = std::mem::take(&mut self.by_time);
+        sorted.extend(self.known.iter().skip(sorted.len()));
+        let time = |event: &EventNumber| {
+            let at = self.pdu(*event).map(Pdu::origin_server_ts);
+            (at, self.id(*event))
+        };
+        // Linear where all but the last few are in order.
+        sorted.sort_by(|a, b| time(a).cmp(&time(b)));
+        self.by_time = sorted;
+    }
+
     /// The create event that counts for an event, if it is known.
-    pub(super) fn create_of(&self, pdu: &Pdu, auth: &[EventNumber]) -> Option<&Pdu> {
+    pub(super) fn create_of(&self, event: EventNumber) -> Option<&Pdu> {
+        let pdu = self.pdu(event)?;
         if self.rules.authorization.room_create_event_id_as_room_id {
             let id = EventId::parse(format!("${}", pdu.room_id().strip_sigil())).ok()?;
             return self.pdu(*self.numbers.get(&id)?);
         }
-        let mut auth = auth.iter().filter_map(|event| self.pdu(*event));
+        let mut auth = self.auth(event).filter_map(|event| self.pdu(event));
         auth.find(|pdu| is(pdu, &TimelineEventType::RoomCreate))
     }
 }

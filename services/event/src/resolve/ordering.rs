@@ -1,6 +1,9 @@
 //! The two orders in which events are tried.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 
 use ruma::{
     MilliSecondsSinceUnixEpoch, OwnedEventId,
@@ -16,7 +19,7 @@ use ruma::{
 use super::{
     ResolveError,
     dispute::FullConflict,
-    index::{AuthIndex, EventNumber, EventSet},
+    index::{Arrival, AuthIndex, EventNumber, EventSet, Unread},
 };
 
 /// The creator's level where there are no power levels.
@@ -41,8 +44,8 @@ impl AuthIndex {
             if cited.contains_key(&event) {
                 continue;
             }
-            let auth = self.auth(event).iter().copied();
-            let auth: Vec<EventNumber> = auth.filter(|id| full.set.contains(*id)).collect();
+            let auth = self.auth(event).filter(|id| full.set.contains(*id));
+            let auth: Vec<EventNumber> = auth.collect();
             waiting.extend(&auth);
             cited.insert(event, auth);
         }
@@ -94,9 +97,9 @@ impl AuthIndex {
             return Ok(RoomPowerLevelsIntField::UsersDefault.default_value().into());
         };
         let sender = facts.pdu.sender();
-        let levels = facts.levels.and_then(|levels| self.pdu(levels));
+        let levels = self.levels(event).and_then(|levels| self.pdu(levels));
         let levels = levels.map(RoomPowerLevelsEvent::new);
-        let creators = match self.create_of(&facts.pdu, &facts.auth) {
+        let creators = match self.create_of(event) {
             Some(create) => Some(RoomCreateEvent::new(create).creators(rules)?),
             None => None,
         };
@@ -111,60 +114,109 @@ impl AuthIndex {
         };
         Ok(level.into())
     }
+}
 
-    /// The events of the conflict but these, in the mainline ordering ([spec]) of some power levels.
-    ///
-    /// [spec]: https://spec.matrix.org/v1.16/rooms/v2/#definitions
-    pub(super) fn mainline_ordering(
-        &self,
+/// The events of a conflict but some, in the mainline ordering ([spec]) of some power levels.
+///
+/// Where an event stands is told by the first of its power levels that is on the mainline. Power levels
+/// arrive after those that they name: so the mainline is gone down as far as these, and not to its end.
+///
+/// [spec]: https://spec.matrix.org/v1.16/rooms/v2/#definitions
+#[derive(Debug)]
+pub(super) struct MainlineOrdering {
+    /// The last first: to be placed.
+    waiting: Vec<EventNumber>,
+    /// The farther down the mainline, the earlier; what has none of it behind comes first.
+    placed: BTreeMap<Option<Reverse<usize>>, Vec<EventNumber>>,
+    mainline: HashMap<EventNumber, usize>,
+    /// The last one down that was met.
+    bottom: Option<EventNumber>,
+    /// Other power levels, and the place on the mainline behind them.
+    beside: HashMap<EventNumber, Option<usize>>,
+}
+
+impl MainlineOrdering {
+    pub(super) fn new(
+        index: &mut AuthIndex,
         full: &FullConflict,
         but: &EventSet,
         levels: Option<EventNumber>,
-    ) -> Vec<EventNumber> {
-        let mut mainline = Mainline::of(self, levels);
-        let mut at_positions: BTreeMap<Option<usize>, Vec<EventNumber>> = BTreeMap::new();
-        let rest = self.by_time().iter().copied();
-        for event in rest.filter(|event| full.set.contains(*event) && !but.contains(*event)) {
-            let position = mainline.position(self, event);
-            at_positions.entry(position).or_default().push(event);
-        }
-        at_positions.into_values().flatten().collect()
-    }
-}
-
-/// The power levels that stand behind some power levels, one behind the other.
-struct Mainline {
-    /// Counted from the oldest; `None`: of another line altogether. Grows with what is looked up.
-    positions: HashMap<EventNumber, Option<usize>>,
-}
-
-impl Mainline {
-    fn of(index: &AuthIndex, levels: Option<EventNumber>) -> Self {
-        let behind = |event: &EventNumber| index.facts(*event)?.levels;
-        let line: Vec<EventNumber> = std::iter::successors(levels, behind).collect();
-        let positions = line.iter().rev().enumerate();
+    ) -> Self {
+        index.sort_by_time();
+        let rest = index.by_time().iter().copied().rev();
+        let rest = rest.filter(|event| full.set.contains(*event) && !but.contains(*event));
         Self {
-            positions: positions.map(|(at, event)| (*event, Some(at))).collect(),
+            waiting: rest.collect(),
+            placed: BTreeMap::new(),
+            mainline: levels.iter().map(|levels| (*levels, 0)).collect(),
+            bottom: levels,
+            beside: HashMap::new(),
         }
     }
 
-    /// Where the first event of the mainline stands that is behind an event. Less: further back;
-    /// `None` least of all.
-    fn position(&mut self, index: &AuthIndex, of: EventNumber) -> Option<usize> {
+    /// Goes on. Nothing left unread: it has come to its end.
+    pub(super) fn go_on(&mut self, index: &AuthIndex) -> Unread {
+        while let Some(event) = self.waiting.last().copied() {
+            match self.position(index, event) {
+                Ok(position) => self
+                    .placed
+                    .entry(position.map(Reverse))
+                    .or_default()
+                    .push(event),
+                Err(unread) => return unread,
+            }
+            self.waiting.pop();
+        }
+        Unread::default()
+    }
+
+    /// The events, when it has come to its end.
+    pub(super) fn into_events(self) -> impl Iterator<Item = EventNumber> {
+        self.placed.into_values().flatten()
+    }
+
+    /// How far down the mainline its first event is that stands behind an event, or is it.
+    fn position(&mut self, index: &AuthIndex, of: EventNumber) -> Result<Option<usize>, Unread> {
         let mut passed = Vec::new();
-        let mut next = Some(of);
+        let mut next = if index.is_levels(of) {
+            Some(of)
+        } else {
+            levels_of(index, of)?
+        };
         let mut position = None;
-        while let Some(event) = next {
-            if let Some(known) = self.positions.get(&event) {
-                position = *known;
+        while let Some(levels) = next {
+            self.go_down(index, index.arrived(levels))?;
+            let known = self.mainline.get(&levels).copied().map(Some);
+            if let Some(known) = known.or_else(|| self.beside.get(&levels).copied()) {
+                position = known;
                 break;
             }
-            passed.push(event);
-            next = index.facts(event).and_then(|facts| facts.levels);
+            passed.push(levels);
+            next = levels_of(index, levels)?;
         }
-        // Power levels are passed by many; the event itself is asked for once.
-        let levels = passed.into_iter().skip(1);
-        self.positions.extend(levels.map(|event| (event, position)));
-        position
+        self.beside
+            .extend(passed.into_iter().map(|levels| (levels, position)));
+        Ok(position)
+    }
+
+    /// Goes down the mainline as far as it may have arrived after something.
+    fn go_down(&mut self, index: &AuthIndex, to: Option<Arrival>) -> Result<(), Unread> {
+        while let Some(bottom) = self.bottom.filter(|event| index.arrived(*event) > to) {
+            self.bottom = levels_of(index, bottom)?;
+            let depth = self.mainline.len();
+            self.mainline
+                .extend(self.bottom.map(|levels| (levels, depth)));
+        }
+        Ok(())
+    }
+}
+
+/// The power levels that an event names.
+fn levels_of(index: &AuthIndex, event: EventNumber) -> Result<Option<EventNumber>, Unread> {
+    let unread = index.unread_behind([event]);
+    if unread.is_empty() {
+        Ok(index.levels(event))
+    } else {
+        Err(unread)
     }
 }

@@ -29,13 +29,19 @@ fn topic(sender: &str, text: &str) -> crate::Draft {
 fn room(version: &RoomVersionId) -> Room {
     let mut room = Room::new(version);
     room.send(member(BOB, BOB, "join"));
-    let levels = if room.rules.authorization.explicitly_privilege_room_creators {
-        json!({ "users": { BOB: 50 } })
-    } else {
-        json!({ "users": { ALICE: 100, BOB: 50 } })
-    };
-    room.send(state(ALICE, "m.room.power_levels", "", levels));
+    change_levels(&mut room, 0);
     room
+}
+
+/// Alice gives herself and Bob the levels that they have.
+fn change_levels(room: &mut Room, events_default: u32) {
+    let users = if room.rules.authorization.explicitly_privilege_room_creators {
+        json!({ BOB: 50 })
+    } else {
+        json!({ ALICE: 100, BOB: 50 })
+    };
+    let levels = json!({ "users": users, "events_default": events_default });
+    room.send(state(ALICE, "m.room.power_levels", "", levels));
 }
 
 #[test]
@@ -166,22 +172,50 @@ fn events_that_are_not_known_are_an_error_or_left_out_but_no_panic() {
     assert!(state.is_ok_and(|state| !state.contains_key(&key("m.room.topic", ""))));
 }
 
+/// An [`AuthIndex`] that reads from rooms what it asks for.
+struct Reading<'a> {
+    rooms: &'a [&'a Room],
+    index: &'a mut AuthIndex,
+    events: usize,
+}
+
+impl Reading<'_> {
+    fn until_its_end(&mut self, mut go_on: impl FnMut(&AuthIndex) -> Unread) {
+        loop {
+            let unread = go_on(self.index);
+            if unread.is_empty() {
+                return;
+            }
+            for event in unread.events() {
+                self.read(*event);
+            }
+        }
+    }
+
+    fn read(&mut self, event: EventNumber) {
+        let id = self.index.id(event).unwrap().clone();
+        let place = self.rooms.iter().find_map(|room| {
+            let at = room.events.iter().position(|pdu| *pdu.event_id() == *id)?;
+            Some((at, room.events[at].clone()))
+        });
+        self.events += 1;
+        match place {
+            Some((at, pdu)) => self.index.add(pdu, Arrival(at as i64)),
+            None => self.index.add_absent(event),
+        }
+    }
+}
+
 /// What an [`AuthIndex`] makes of the keys on which rooms do not agree. It is asked twice: what it
 /// remembers changes nothing.
 fn resolved_conflicts(index: &mut AuthIndex, rooms: &[&Room]) -> StateMap<OwnedEventId> {
-    let first = resolved_once(index, rooms);
-    assert_eq!(resolved_once(index, rooms), first);
+    let (first, _) = resolved_once(index, rooms);
+    let (again, read) = resolved_once(index, rooms);
+    assert_eq!((again, read), (first.clone(), 0));
     first
 }
 
-fn resolved_once(index: &mut AuthIndex, rooms: &[&Room]) -> StateMap<OwnedEventId> {
-    let events = rooms.iter().flat_map(|room| &room.events);
-    let events = events.filter(|pdu| pdu.is_state());
-    index.add(
-        events
-            .map(|pdu| (pdu.event_id().to_owned(), pdu.clone()))
-            .collect(),
-    );
+fn resolved_once(index: &mut AuthIndex, rooms: &[&Room]) -> (StateMap<OwnedEventId>, usize) {
     let mut number = |(key, pdu): (&(String, String), &Pdu)| {
         (index.key(&key.0, &key.1), index.number(pdu.event_id()))
     };
@@ -194,30 +228,52 @@ fn resolved_once(index: &mut AuthIndex, rooms: &[&Room]) -> StateMap<OwnedEventI
         let all = states.iter().all(|state| state.get(&key) == Some(value));
         all.then_some(*value)
     };
-    let conflicting: Vec<Vec<EventNumber>> = states
-        .iter()
-        .map(|state| {
-            let conflicts = state.iter().filter(|(key, _)| agreed(**key).is_none());
-            conflicts.map(|(_, event)| *event).collect()
-        })
-        .collect();
-    let dispute = index.dispute(&conflicting);
+    let conflicting = states.iter().map(|state| {
+        let conflicts = state.iter().filter(|(key, _)| agreed(**key).is_none());
+        conflicts.map(|(_, event)| *event).collect()
+    });
+    let mut dispute = Dispute::new(conflicting.collect());
+    let mut reading = Reading {
+        rooms,
+        index,
+        events: 0,
+    };
+    reading.until_its_end(|index| dispute.go_on(index));
+
     let mut behind_agreed = EventSet::default();
     let mut waiting: Vec<EventNumber> = states[0].keys().filter_map(|key| agreed(*key)).collect();
-    while let Some(event) = waiting.pop() {
-        let fresh = index.auth(event).iter().copied();
-        waiting.extend(fresh.filter(|behind| behind_agreed.insert(*behind)));
+    while let Some(event) = waiting.pop().filter(|_| !dispute.candidates().is_empty()) {
+        reading.until_its_end(|index| Unread::of(index, [event]));
+        reading.until_its_end(|index| index.unread_behind([event]));
+        let behind = reading.index.auth(event);
+        waiting.extend(behind.filter(|behind| behind_agreed.insert(*behind)));
     }
-    let full = index.full_conflict(&dispute, &behind_agreed);
-    let keys = index.keys_of(&full);
-    let resolved = index.resolve(&full, agreed).unwrap();
+    let mut full = dispute.full_conflict(reading.index, &behind_agreed);
+    let mut subgraph = dispute.subgraph(reading.index);
+    reading.until_its_end(|index| subgraph.go_on(index));
+    full.extend(subgraph.events(reading.index));
+    reading.until_its_end(|index| index.unread_behind(full.events().iter().copied()));
+
+    let keys = reading.index.keys_of(&full);
+    let always = [("m.room.create", ""), ("m.room.power_levels", "")];
+    let always = always.map(|(event_type, key)| reading.index.key(event_type, key));
+    let values: Vec<_> = keys
+        .iter()
+        .chain(&always)
+        .filter_map(|key| agreed(*key))
+        .collect();
+    reading.until_its_end(|index| Unread::of(index, values.iter().copied()));
+    let mut resolving = reading.index.resolve(&full, agreed).unwrap();
+    reading.until_its_end(|index| resolving.go_on(index));
+    let resolved = resolving.finish(reading.index);
+    let read = reading.events;
     let value = |key: KeyNumber| {
         let (event_type, state_key) = index.name(key);
         let id = index.id(resolved.get(key)?)?.clone();
         Some(((event_type.into(), state_key.to_owned()), id))
     };
     let open = keys.into_iter().filter(|key| agreed(*key).is_none());
-    open.filter_map(value).collect()
+    (open.filter_map(value).collect(), read)
 }
 
 /// All that conflicts comes out as it does of whole states.
@@ -233,6 +289,43 @@ fn check_conflicts(left: &Room, right: &Room) -> StateMap<OwnedEventId> {
         }
     }
     part
+}
+
+/// The auth chain of each topic is as long as the room's history of power levels. Sabotage: go on in
+/// [`Dispute::go_on`] while anything is open.
+#[test]
+fn a_long_auth_chain_is_read_as_far_as_the_states_differ() {
+    for version in SUPPORTED {
+        let mut base = room(&version);
+        for at in 0..200 {
+            change_levels(&mut base, at % 2);
+        }
+        let (mut left, mut right) = (base.fork(), base.fork());
+        left.send(topic(ALICE, "first"));
+        right.send(topic(ALICE, "second"));
+        check_conflicts(&left, &right);
+        let mut index = AuthIndex::new(left.rules).unwrap();
+        let (_, read) = resolved_once(&mut index, &[&left, &right]);
+        assert!(read <= 8, "{read} events, {version}");
+    }
+}
+
+/// One side has seen none of the power levels since; both are behind what conflicts.
+#[test]
+fn where_the_chains_differ_they_are_read() {
+    for version in SUPPORTED {
+        let base = room(&version);
+        let (mut left, mut right) = (base.fork(), base.fork());
+        for at in 0..40 {
+            change_levels(&mut left, at % 2);
+        }
+        left.send(topic(ALICE, "first"));
+        right.send(topic(BOB, "second"));
+        check_conflicts(&left, &right);
+        let mut index = AuthIndex::new(left.rules).unwrap();
+        let (_, read) = resolved_once(&mut index, &[&left, &right]);
+        assert!(read >= 40, "{read} events, {version}");
+    }
 }
 
 #[test]

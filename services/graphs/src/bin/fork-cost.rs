@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use hanse_event::Received;
-use hanse_graphs::{Crowd, Quarrel, Storage, World};
+use hanse_graphs::{Crowd, Plan, Quarrel, Storage, World};
 use hanse_room::{Fate, RECEIVED_MAX};
 use hanse_runtime::{Clock, SystemClock};
 use ruma::RoomVersionId;
@@ -19,6 +19,9 @@ use ruma::RoomVersionId;
 #[derive(Debug, Parser)]
 #[command(name = "fork-cost")]
 struct Cli {
+    /// How often the power levels change before the fork
+    #[arg(long, default_value_t = 0)]
+    levels: usize,
     /// How many join on the main side
     #[arg(long, default_value_t = 20_000)]
     joins: usize,
@@ -31,6 +34,9 @@ struct Cli {
     /// What they do
     #[arg(long, value_enum, default_value_t = Quarrel::Mixed)]
     quarrel: Quarrel,
+    /// Somebody else sends on the fork
+    #[arg(long)]
+    two_senders: bool,
     /// Room version
     #[arg(long, default_value = "11")]
     version: RoomVersionId,
@@ -42,8 +48,15 @@ struct Cli {
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
-    let side = |count| (count, cli.quarrel);
-    let crowd = Crowd::gather(&cli.version, cli.joins, side(cli.main), side(cli.fork))?;
+    let plan = Plan {
+        levels: cli.levels,
+        joins: cli.joins,
+        main: cli.main,
+        fork: cli.fork,
+        quarrel: cli.quarrel,
+        two_senders: cli.two_senders,
+    };
+    let crowd = Crowd::gather(&cli.version, plan)?;
     let mut world = World::new(Storage::Embedded).await?;
     let clock = SystemClock::shared();
 

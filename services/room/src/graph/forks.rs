@@ -17,7 +17,7 @@ use std::{
 use hanse_event::resolve::{AuthIndex, EventNumber, EventSet, KeyNumber};
 use hanse_log::Position;
 use moka::sync::Cache;
-use ruma::{OwnedRoomId, RoomId, room_version_rules::RoomVersionRules};
+use ruma::{OwnedEventId, OwnedRoomId, RoomId, room_version_rules::RoomVersionRules};
 use tokio::sync::Mutex;
 
 use super::{View, unresolvable, window::Window};
@@ -45,13 +45,15 @@ pub(super) struct ForkedRoom {
 #[derive(Debug)]
 pub(super) struct Forks {
     pub(super) index: AuthIndex,
-    /// Where events arrived, as far as it was read, by their numbers.
-    arrived: Vec<Option<Position>>,
     pub(super) window: Window,
     /// Events that stand behind no value outside of the window.
     pub(super) uncited: EventSet,
     /// Events that do, and behind the value of which key.
     pub(super) cited: HashMap<EventNumber, KeyNumber>,
+    /// How many power levels were asked for.
+    pub(super) levels_read: usize,
+    /// The room's power levels, oldest first, up to the first that were looked up.
+    pub(super) levels: Option<Vec<(Position, OwnedEventId)>>,
 }
 
 impl ForkedRooms {
@@ -97,28 +99,16 @@ impl Forks {
     pub(super) fn new(rules: &'static RoomVersionRules) -> Result<Self, RoomError> {
         Ok(Self {
             index: AuthIndex::new(rules).map_err(unresolvable)?,
-            arrived: Vec::new(),
             window: Window::at(Position::BEGINNING),
             uncited: EventSet::default(),
             cited: HashMap::new(),
+            levels_read: 0,
+            levels: None,
         })
     }
 
     pub(super) fn weight(&self) -> usize {
-        self.index.weight() + self.window.weight() + 16 * self.arrived.len()
-    }
-
-    pub(super) fn arrived(&self, event: EventNumber) -> Option<Position> {
-        self.arrived.get(event.as_usize()).copied().flatten()
-    }
-
-    pub(super) fn has_arrived(&mut self, event: EventNumber, position: Position) {
-        if event.as_usize() >= self.arrived.len() {
-            self.arrived.resize(event.as_usize() + 1, None);
-        }
-        if let Some(arrived) = self.arrived.get_mut(event.as_usize()) {
-            *arrived = Some(position);
-        }
+        self.index.weight() + self.window.weight() + 96 * self.levels.as_ref().map_or(0, Vec::len)
     }
 
     /// Has a window from a position on. What is known of values outside of it is void with it.

@@ -1,12 +1,9 @@
 //! State resolution of what conflicts, fed from the archives.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use hanse_event::{
-    Pdu,
-    resolve::{Dispute, EventNumber, EventSet, KeyNumber},
-};
+use hanse_event::resolve::{Arrival, AuthIndex, Dispute, EventNumber, EventSet, KeyNumber, Unread};
 use hanse_log::Position;
 use ruma::OwnedEventId;
 
@@ -15,6 +12,9 @@ use crate::{RoomError, tables::MEMBER_SHARDS};
 
 /// Events that are read at the same time.
 const READS_AT_ONCE: usize = 32;
+const POWER_LEVELS: (&str, &str) = ("m.room.power_levels", "");
+/// So many power levels are read as they are asked for, before others are read ahead.
+const LEVELS_AHEAD_FROM: usize = 4;
 
 impl Graph<'_> {
     /// Puts in what becomes of the conflicting keys, and of those that no state has and the auth
@@ -24,11 +24,17 @@ impl Graph<'_> {
         forks: &mut Forks,
         comparison: &mut Comparison,
     ) -> Result<(), RoomError> {
-        let values = comparison.conflicting_values();
-        self.know(forks, values.iter().flatten().copied()).await?;
-        let dispute = forks.index.dispute(&values);
+        let mut dispute = Dispute::new(comparison.conflicting_values());
+        self.until_its_end(forks, |index| dispute.go_on(index))
+            .await?;
         let behind_agreed = self.behind_agreed(forks, comparison, &dispute).await?;
-        let full = forks.index.full_conflict(&dispute, &behind_agreed);
+        let mut full = dispute.full_conflict(&forks.index, &behind_agreed);
+        let mut subgraph = dispute.subgraph(&forks.index);
+        self.until_its_end(forks, |index| subgraph.go_on(index))
+            .await?;
+        full.extend(subgraph.events(&forks.index));
+        let authorities = forks.index.unread_behind(full.events().iter().copied());
+        self.read(forks, &authorities).await?;
 
         let touched = forks.index.keys_of(&full);
         let always = [
@@ -41,9 +47,14 @@ impl Graph<'_> {
         let agreed = comparison.agreed_values(forks);
         let value = |key: KeyNumber| agreed.get(key.as_usize()).copied().flatten();
         let values = touched.iter().chain(&always).filter_map(|key| value(*key));
-        self.know(forks, values).await?;
+        let values = Unread::of(&forks.index, values);
+        self.read(forks, &values).await?;
 
-        let resolved = forks.index.resolve(&full, value).map_err(unresolvable)?;
+        let resolving = forks.index.resolve(&full, value);
+        let mut resolving = resolving.map_err(unresolvable)?;
+        self.until_its_end(forks, |index| resolving.go_on(index))
+            .await?;
+        let resolved = resolving.finish(&mut forks.index);
         for at in &comparison.conflicts {
             let won = comparison.keys.get(*at).and_then(|key| resolved.get(*key));
             if let Some(merged) = comparison.merged.get_mut(*at) {
@@ -63,51 +74,99 @@ impl Graph<'_> {
         Ok(())
     }
 
-    /// Has events and everything in their auth chains in the index.
-    async fn know(
+    /// Reads what somebody asks for, until nothing is left to ask for.
+    async fn until_its_end(
         &self,
         forks: &mut Forks,
-        events: impl IntoIterator<Item = EventNumber>,
+        mut go_on: impl FnMut(&AuthIndex) -> Unread,
     ) -> Result<(), RoomError> {
-        let unknown = events
-            .into_iter()
-            .filter(|event| !forks.index.is_known(*event));
-        let ids = unknown.filter_map(|event| forks.index.id(event).cloned());
-        let mut waiting: HashSet<OwnedEventId> = ids.collect();
-        let mut read: HashMap<OwnedEventId, Pdu> = HashMap::new();
-        let mut arrived: Vec<(OwnedEventId, Option<Position>)> = Vec::new();
-        while !waiting.is_empty() {
-            let graph = *self;
-            let reads = waiting.into_iter().map(|id| async move {
-                let usable = graph.usable(&id).await?;
-                Ok::<_, RoomError>(usable.map(|(pdu, position)| (id, pdu, position)))
-            });
-            let reads = stream::iter(reads).buffer_unordered(READS_AT_ONCE);
-            let found: Vec<_> = reads.try_collect().await?;
-            let found: Vec<_> = found.into_iter().flatten().collect();
-            if forks.index.len() + read.len() + found.len() > EVENTS_MAX {
-                return Err(too_many());
+        loop {
+            let unread = go_on(&forks.index);
+            if unread.is_empty() {
+                return Ok(());
             }
-            let mut next = HashSet::new();
-            for (id, pdu, position) in found {
-                next.extend(pdu.auth_events().iter().cloned());
-                arrived.push((id.clone(), position));
-                read.insert(id, pdu);
-            }
-            next.retain(|id| {
-                let event = forks.index.number(id);
-                !read.contains_key(id) && !forks.index.is_known(event)
-            });
-            waiting = next;
+            self.read(forks, &unread).await?;
         }
-        for (id, position) in arrived {
-            let event = forks.index.number(&id);
-            if let Some(position) = position {
-                forks.has_arrived(event, position);
-            }
+    }
+
+    /// Has events in the index. What is about to be taken in has not arrived: it counts as if it had
+    /// come right behind what authorises it. That is never later than it will be, so that what is
+    /// remembered of it stays true.
+    async fn read(&self, forks: &mut Forks, unread: &Unread) -> Result<(), RoomError> {
+        let coming = self
+            .coming
+            .map(|pdu| (pdu, forks.index.number(pdu.event_id())))
+            .filter(|(_, event)| unread.events().contains(event));
+        if let Some((pdu, _)) = coming {
+            let auth = pdu.auth_events().iter().map(|id| forks.index.number(id));
+            let auth: Vec<EventNumber> = auth.collect();
+            self.fetch(forks, &Unread::of(&forks.index, auth.iter().copied()))
+                .await?;
+            let latest = auth.iter().filter_map(|event| forks.index.arrived(*event));
+            let arrived = latest.max().map_or(Arrival(0), Arrival::next);
+            forks.index.add(pdu.clone(), arrived);
         }
-        forks.index.add(read);
-        Ok(())
+        self.fetch(forks, unread).await
+    }
+
+    async fn fetch(&self, forks: &mut Forks, unread: &Unread) -> Result<(), RoomError> {
+        if forks.index.len() + unread.events().len() > EVENTS_MAX {
+            return Err(too_many());
+        }
+        let ids = unread.events().iter();
+        let ids = ids.filter(|event| !forks.index.is_read(**event));
+        let ids = ids.filter_map(|event| Some((*event, forks.index.id(*event)?.clone())));
+        let ids: Vec<_> = ids.collect();
+        let graph = *self;
+        let reads = ids.into_iter().map(|(event, id)| async move {
+            Ok::<_, RoomError>((event, graph.arrived(&id).await?))
+        });
+        let reads = stream::iter(reads).buffer_unordered(READS_AT_ONCE);
+        let found: Vec<_> = reads.try_collect().await?;
+        let mut lowest_levels = None;
+        for (event, usable) in found {
+            let Some((pdu, position)) = usable else {
+                forks.index.add_absent(event);
+                continue;
+            };
+            if pdu.type_name() == POWER_LEVELS.0 {
+                forks.levels_read += 1;
+                lowest_levels = Some(lowest_levels.unwrap_or(position).min(position));
+            }
+            forks.index.add(pdu, arrival(position));
+        }
+        match lowest_levels {
+            Some(lowest) if forks.levels_read >= LEVELS_AHEAD_FROM => {
+                self.read_ahead(forks, lowest).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Power levels stand one behind the other, and behind nearly everything else. Who asks for one
+    /// after the other gets the next ones read at the same time: as many as were asked for so far.
+    async fn read_ahead(&self, forks: &mut Forks, before: Position) -> Result<(), RoomError> {
+        if forks.levels.is_none() {
+            let versions = self
+                .reader
+                .state_versions(self.room_id, POWER_LEVELS.0, POWER_LEVELS.1, before)
+                .await?;
+            let ids = versions
+                .into_iter()
+                .filter_map(|(position, value)| Some((position, value?.event_id)));
+            forks.levels = Some(ids.collect());
+        }
+        let levels = forks.levels.as_deref().unwrap_or_default();
+        let until = levels.partition_point(|(position, _)| *position < before);
+        let from = until.saturating_sub(forks.levels_read.min(READS_AT_ONCE));
+        let next = levels.get(from..until).unwrap_or_default();
+        let is_read = |(_, id): &(Position, OwnedEventId)| self.bodies.contains_key(id);
+        if next.last().is_none_or(is_read) {
+            return Ok(());
+        }
+        let reads = next.iter().map(|(_, id)| self.arrived(id));
+        let reads = stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(READS_AT_ONCE);
+        reads.try_for_each(async |_| Ok(())).await
     }
 
     /// Which of the candidates stand behind something on which all states agree.
@@ -117,20 +176,20 @@ impl Graph<'_> {
         comparison: &Comparison,
         dispute: &Dispute,
     ) -> Result<EventSet, RoomError> {
-        let mut search = Search::new(dispute.candidates());
+        let mut search = Search::new(&forks.index, &dispute.candidates());
         for event in comparison.agreed() {
             if search.wanted.is_empty() {
                 return Ok(search.found);
             }
             self.follow(forks, &mut search, event).await?;
         }
-        let listed_from = forks.window.from();
+        let listed_from = arrival(forks.window.from());
         for event in search.wanted.clone() {
             let cited_by = forks.cited.get(&event);
             if cited_by.is_some_and(|key| forks.window.place(*key).is_none()) {
                 search.find(event);
             } else if forks.uncited.contains(event)
-                || self.arrived(forks, event).await? > listed_from
+                || forks.index.arrived(event) > Some(listed_from)
             {
                 // What is not listed has not changed since, and cites nothing that came later.
                 search.wanted.remove(&event);
@@ -150,10 +209,7 @@ impl Graph<'_> {
         forks: &mut Forks,
         search: &mut Search,
     ) -> Result<(), RoomError> {
-        let mut oldest = Position::END;
-        for event in &search.wanted {
-            oldest = oldest.min(self.arrived(forks, *event).await?);
-        }
+        search.narrow(&forks.index);
         for shard in 0..=MEMBER_SHARDS {
             if search.wanted.is_empty() {
                 return Ok(());
@@ -164,7 +220,9 @@ impl Graph<'_> {
                 .await?
             {
                 let key = forks.index.key(&value.event_type, &value.state_key);
-                if value.position <= oldest || forks.window.place(key).is_some() {
+                if Some(arrival(value.position)) <= search.oldest
+                    || forks.window.place(key).is_some()
+                {
                     continue;
                 }
                 let event = forks.index.number(&value.event_id);
@@ -186,53 +244,70 @@ impl Graph<'_> {
         search: &mut Search,
         from: EventNumber,
     ) -> Result<Vec<EventNumber>, RoomError> {
-        self.know(forks, [from]).await?;
-        let mut found = Vec::new();
-        let mut waiting = vec![from];
-        while let Some(event) = waiting.pop() {
-            for behind in forks.index.auth(event) {
-                if search.seen.insert(*behind) {
-                    waiting.push(*behind);
-                    if search.find(*behind) {
-                        found.push(*behind);
-                    }
-                }
-            }
-        }
+        let (mut found, mut waiting) = (Vec::new(), vec![from]);
+        self.until_its_end(forks, |index| search.go_on(index, &mut waiting, &mut found))
+            .await?;
         Ok(found)
-    }
-
-    /// Where an event arrived; one that has not does so after all others.
-    async fn arrived(&self, forks: &mut Forks, event: EventNumber) -> Result<Position, RoomError> {
-        if let Some(position) = forks.arrived(event) {
-            return Ok(position);
-        }
-        let Some(id) = forks.index.id(event) else {
-            return Ok(Position::END);
-        };
-        let Some(place) = self.reader.place(id).await? else {
-            return Ok(Position::END);
-        };
-        let arrived = place.arrived.unwrap_or(place.position);
-        forks.has_arrived(event, arrived);
-        Ok(arrived)
     }
 }
 
-/// Looks for events in auth chains.
+/// Positions, with a place between any two.
+fn arrival(position: Position) -> Arrival {
+    Arrival(position.packed().saturating_mul(2))
+}
+
+/// Looks for events in auth chains, as far down as they can be there.
 struct Search {
     wanted: HashSet<EventNumber>,
     found: EventSet,
     seen: EventSet,
+    /// When the first of the wanted events arrived.
+    oldest: Option<Arrival>,
 }
 
 impl Search {
-    fn new(candidates: &[EventNumber]) -> Self {
-        Self {
+    fn new(index: &AuthIndex, candidates: &[EventNumber]) -> Self {
+        let mut search = Self {
             wanted: candidates.iter().copied().collect(),
             found: EventSet::default(),
             seen: EventSet::default(),
+            oldest: None,
+        };
+        search.narrow(index);
+        search
+    }
+
+    /// Looks for what is still wanted, and no further.
+    fn narrow(&mut self, index: &AuthIndex) {
+        let arrived = self.wanted.iter().filter_map(|event| index.arrived(*event));
+        self.oldest = arrived.min();
+    }
+
+    /// Goes on with events that stand in front of others. Nothing left unread: it has come to its end.
+    fn go_on(
+        &mut self,
+        index: &AuthIndex,
+        waiting: &mut Vec<EventNumber>,
+        found: &mut Vec<EventNumber>,
+    ) -> Unread {
+        while let Some(event) = waiting.last().copied() {
+            if !index.is_read(event) {
+                return Unread::of(index, waiting.iter().copied());
+            }
+            waiting.pop();
+            if self.wanted.is_empty() || index.arrived(event) <= self.oldest {
+                continue;
+            }
+            for behind in index.auth(event) {
+                if self.seen.insert(behind) {
+                    waiting.push(behind);
+                    if self.find(behind) {
+                        found.push(behind);
+                    }
+                }
+            }
         }
+        Unread::default()
     }
 
     fn find(&mut self, event: EventNumber) -> bool {

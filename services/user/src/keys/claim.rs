@@ -57,7 +57,8 @@ struct Handout {
 
 impl Users {
     /// Hands out a one-time key of each of these devices of a local user: each to one claim. Where
-    /// none is left, the fallback key; devices that have none are left out.
+    /// none is left, the fallback key; devices that have none are left out, as are those that it could not
+    /// come to after others.
     pub async fn claim_keys(
         &self,
         user_id: &UserId,
@@ -73,7 +74,13 @@ impl Users {
                 user_id: user_id.to_owned(),
                 wanted: wanted.collect(),
             };
-            for key in self.routed(claim).await? {
+            let keys = match self.routed(claim).await {
+                Ok(keys) => keys,
+                Err(unavailable) if claimed.is_empty() => return Err(unavailable),
+                // What was handed out before is nobody else's any more.
+                Err(_) => break,
+            };
+            for key in keys {
                 let device_id = key.device_id;
                 claimed.extend(presented(key.id, key.json).map(|key| (device_id, key)));
             }

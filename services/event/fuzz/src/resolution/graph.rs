@@ -56,11 +56,14 @@ impl Graph {
 
     /// A usable event.
     pub(super) fn pdu(&self, id: &EventId) -> Option<Pdu> {
-        let event = self
-            .events
-            .iter()
-            .find(|event| event.pdu.event_id() == id)?;
-        (!event.is_rejected).then(|| event.pdu.clone())
+        Some(self.placed(id)?.1)
+    }
+
+    /// A usable event, and when it came.
+    pub(super) fn placed(&self, id: &EventId) -> Option<(i64, Pdu)> {
+        let mut numbered = (0..).zip(&self.events);
+        let (at, event) = numbered.find(|(_, event)| event.pdu.event_id() == id)?;
+        (!event.is_rejected).then(|| (at, event.pdu.clone()))
     }
 
     /// The create event, the creator, power levels, join rules, and another user.
