@@ -179,6 +179,20 @@ def test_trusted_invitees_are_equals(alice, bob):
     assert users[bob.user_id] == users[alice.user_id]
 
 
+def test_trusted_invitees_are_creators_in_version_12(alice, bob, carol):
+    """POST /createRoom trusted_private_chat: from version 12 on creators stand above all levels."""
+    room = alice.create_room(
+        preset="trusted_private_chat",
+        invite=[bob.user_id, carol.user_id],
+        creation_content={"additional_creators": [bob.user_id]},
+        room_version="12",
+    )
+    creators = alice.state(room, "m.room.create")["additional_creators"]
+    assert sorted(creators) == sorted([bob.user_id, carol.user_id])
+    users = alice.state(room, "m.room.power_levels").get("users", {})
+    assert not {alice.user_id, bob.user_id, carol.user_id} & set(users)
+
+
 @pytest.mark.parametrize("version", ["2", "10", "11"])
 def test_room_version(alice, version):
     """POST /createRoom `room_version`: the version to set."""

@@ -23,6 +23,12 @@ def test_replacement_room(alice, old):
     assert create["predecessor"]["room_id"] == old
 
 
+def test_a_version_12_room_names_its_predecessor_by_room_alone(alice, old):
+    """m.room.create, `predecessor`: "event_id" is of older versions, whose tombstone could come first."""
+    new = ok(upgrade(alice, old, "12"))["replacement_room"]
+    assert alice.state(new, "m.room.create")["predecessor"] == {"room_id": old}
+
+
 def test_tombstone(alice, bob, old):
     """POST /rooms/{roomId}/upgrade: the old room points to the new one."""
     new = ok(upgrade(alice, old))["replacement_room"]

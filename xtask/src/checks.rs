@@ -90,9 +90,7 @@ pub(crate) fn tests(root: &Path) -> Result<Counts> {
 /// The statements of the slot log and the CQL engine, on a server that is started for it.
 pub(crate) fn cql(root: &Path) -> Result<Counts> {
     cql::with_nodes(root, cql::Nodes::One, |_, address| {
-        let mut command = program("cargo", root);
-        command.args(["test", "--package", "hanse-store-scylla"]);
-        command.args(["--features", "cassandra", "--no-fail-fast"]);
+        let mut command = with_servers(root, "hanse-store-scylla/cassandra", "cassandra");
         command.env(cql::VARIABLE, address);
         Ok(counted(Runner::CargoTest, &run(&mut command)?))
     })
@@ -100,16 +98,17 @@ pub(crate) fn cql(root: &Path) -> Result<Counts> {
 
 /// The bus, on Redis servers that its tests start.
 pub(crate) fn redis(root: &Path) -> Result<Counts> {
-    let args = [
-        "test",
-        "--package",
-        "hanse-bus-redis",
-        "--features",
-        "redis-server",
-        "--test",
-        "redis",
-    ];
-    cargo_test(root, &[&args[..], &["--no-fail-fast"]].concat())
+    let mut command = with_servers(root, "hanse-bus-redis/redis-server", "redis");
+    Ok(counted(Runner::CargoTest, &run(&mut command)?))
+}
+
+/// One test target, which needs a server. Of the whole workspace, so that its dependencies have the
+/// features that they had for all other tests, and are not built again.
+fn with_servers(root: &Path, feature: &str, target: &str) -> Command {
+    let mut command = program("cargo", root);
+    command.args(["test", "--workspace", "--features", feature]);
+    command.args(["--test", target, "--no-fail-fast"]);
+    command
 }
 
 /// The CQL engine's conformance suite on three nodes, each killed and brought back meanwhile.
@@ -148,9 +147,7 @@ pub(crate) fn contention_for(
 /// Processes with roles on a CQL server and Redis.
 pub(crate) fn cluster(root: &Path) -> Result<Counts> {
     cql::with_nodes(root, cql::Nodes::One, |_, address| {
-        let mut command = program("cargo", root);
-        command.args(["test", "--package", "hanse", "--features", "cluster"]);
-        command.args(["--test", "cluster", "--no-fail-fast"]);
+        let mut command = with_servers(root, "hanse/cluster", "processes");
         // Each test starts processes of its own.
         command.args(["--", "--test-threads", "1"]);
         command.env(cql::VARIABLE, address);
@@ -208,6 +205,11 @@ pub(crate) fn graphs(root: &Path) -> Result<Counts> {
     let mut command = feed_graphs(root)?;
     let ran = run(command.args(["--graphs", "2000"]))?;
     Ok(counted(Runner::Plain, &ran))
+}
+
+/// Each fuzz target for a minute.
+pub(crate) fn fuzz(root: &Path) -> Result<Counts> {
+    fuzz::run(root, fuzz::SECONDS, &[])
 }
 
 /// The graphs' binary, optimised, to be given its arguments.

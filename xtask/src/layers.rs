@@ -18,7 +18,7 @@ pub(crate) struct Layer {
     pub(crate) absent: fn(&Path) -> Option<&'static str>,
 }
 
-pub(crate) const LAYERS: [Layer; 21] = [
+pub(crate) const LAYERS: [Layer; 22] = [
     Layer {
         name: "fmt",
         needs: &[],
@@ -77,6 +77,12 @@ pub(crate) const LAYERS: [Layer; 21] = [
         name: "graphs",
         needs: &[],
         run: checks::graphs,
+        absent: never,
+    },
+    Layer {
+        name: "fuzz",
+        needs: &[Need::Cxx],
+        run: checks::fuzz,
         absent: never,
     },
     Layer {

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use hanse_event::power;
 use hanse_log::Position;
-use hanse_room::{HistoryPoint, Lens, RoomReader, StateAt, TimelineEvent};
+use hanse_room::{HistoryPoint, Lens, RoomReader, StateAt, TimelineEvent, TimelinePoint};
 use hanse_runtime::Clock;
 use hanse_user::Users;
 use ruma::{
@@ -210,26 +210,26 @@ impl RoomView {
         Ok(events)
     }
 
-    /// Where a token of `/messages` or `/sync` stands in the room's history.
-    pub(crate) async fn history_point(&self, token: &str) -> Result<HistoryPoint, ApiError> {
+    /// Where a token of `/messages` or `/sync` stands in the room's timeline.
+    pub(crate) async fn timeline_point(&self, token: &str) -> Result<TimelinePoint, ApiError> {
         if let Ok(point) = token.parse() {
             return Ok(point);
         }
-        let position = self.position(token).await?;
-        Ok(self
-            .reader()
-            .history_point_at(&self.room_id, position)
-            .await?)
+        let seen = self.position(token).await?;
+        let next = Position::from_packed(seen.packed().saturating_add(1));
+        Ok(TimelinePoint::Arrival(next))
+    }
+
+    /// Where it stands in the order of history.
+    pub(crate) async fn history_point(&self, token: &str) -> Result<HistoryPoint, ApiError> {
+        let point = self.timeline_point(token).await?;
+        Ok(self.reader().in_history(&self.room_id, point).await?)
     }
 
     /// The last position that a token of `/messages` or `/sync` includes.
     pub(crate) async fn included(&self, token: &str) -> Result<Position, ApiError> {
-        match token.parse::<HistoryPoint>() {
-            Ok(point) => Ok(Position::from_packed(
-                point.position.packed().saturating_sub(1),
-            )),
-            Err(_) => self.position(token).await,
-        }
+        let next = self.timeline_point(token).await?.position();
+        Ok(Position::from_packed(next.packed().saturating_sub(1)))
     }
 
     /// Up to where a token of `/sync` has seen the room; 400 where it is none.

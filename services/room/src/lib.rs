@@ -42,7 +42,8 @@ pub use membership::{MembershipAction, MembershipChange};
 pub use out_of_band::Told;
 pub use read::{
     Aggregated, Arrivals, GapAt, Head, HistoryPage, HistoryPoint, Lens, ReceiptAt, Related,
-    RoomReader, StateAt, StateChangeAt, StateIds, TimelineEvent, UserRoom,
+    RoomReader, StateAt, StateChangeAt, StateIds, TimelineEvent, TimelinePage, TimelinePoint,
+    UserRoom,
 };
 pub use receipts::NewReceipt;
 pub use receive::{Arrived, FETCHED_IDS_MAX, Fate, Fetched, RECEIVED_MAX};

@@ -18,6 +18,7 @@ mod receipts;
 mod relations;
 mod state;
 mod timeline;
+mod timeline_point;
 mod user_rooms;
 
 use std::{fmt, sync::Arc};
@@ -41,6 +42,7 @@ pub use self::{
     relations::Related,
     state::{StateAt, StateChangeAt},
     timeline::Arrivals,
+    timeline_point::{TimelinePage, TimelinePoint},
     user_rooms::UserRoom,
 };
 pub(crate) use self::{
@@ -65,6 +67,11 @@ pub struct TimelineEvent {
 }
 
 impl TimelineEvent {
+    /// Just before it, in the order of arrival.
+    pub fn arrival_point(&self) -> TimelinePoint {
+        TimelinePoint::Arrival(self.position)
+    }
+
     /// Its place in the order of history.
     pub fn history_point(&self) -> HistoryPoint {
         HistoryPoint {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hanse_log::Position;
-use hanse_room::{Lens, TimelineEvent};
+use hanse_room::{HistoryPoint, Lens, TimelineEvent, TimelinePoint};
 use hanse_user::AccountDatum;
 use ruma::{
     api::client::sync::sync_events::v3::{JoinedRoom, LeftRoom, State, StateEvents, Timeline},
@@ -16,7 +16,7 @@ use crate::{
     ask::Ask,
     memory::Changed,
     present,
-    state::{Extent, Told},
+    state::{Extent, Told, just_after},
     timeline::Shown,
     worker::Inner,
 };
@@ -146,14 +146,11 @@ impl Inner {
         (after, lens): (Position, Option<&Lens>),
     ) -> Result<Timeline, SyncError> {
         let mut timeline = Timeline::default();
+        // The timeline goes by arrival, and so does who reads on from its start.
         let prev_batch = match shown.events.first() {
-            Some(first) => first.history_point(),
-            None if after < Position::START => hanse_room::HistoryPoint::START,
-            None => {
-                self.rooms
-                    .history_point_at(&at.room.room_id, at.now)
-                    .await?
-            }
+            Some(first) => first.arrival_point(),
+            None if after < Position::START => TimelinePoint::History(HistoryPoint::START),
+            None => TimelinePoint::Arrival(just_after(at.now)),
         };
         timeline.prev_batch = Some(prev_batch.to_string());
         timeline.limited = shown.limited;

@@ -273,3 +273,8 @@ fn is_member(event: &std::sync::Arc<TimelineEvent>) -> bool {
 pub(crate) fn just_before(position: Position) -> Position {
     Position::from_packed(position.packed() - 1)
 }
+
+/// The position after another one.
+pub(crate) fn just_after(position: Position) -> Position {
+    Position::from_packed(position.packed().saturating_add(1))
+}

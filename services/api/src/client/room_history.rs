@@ -3,7 +3,7 @@
 
 use axum::extract::State;
 use hanse_event::filter::EventFilter;
-use hanse_room::{HistoryPage, HistoryPoint, Lens, TimelineEvent};
+use hanse_room::{HistoryPoint, Lens, TimelineEvent, TimelinePage, TimelinePoint};
 use hanse_store::Direction;
 use ruma::{
     UInt,
@@ -46,11 +46,11 @@ async fn messages(
     let view = views.open(&session, &request.room_id).await?;
     let direction = direction_of(request.dir);
     let from = match &request.from {
-        Some(token) => view.history_point(token).await?,
-        None => start(&view, direction).await?,
+        Some(token) => view.timeline_point(token).await?,
+        None => TimelinePoint::History(start(&view, direction).await?),
     };
     let to = match &request.to {
-        Some(token) => Some(view.history_point(token).await?),
+        Some(token) => Some(view.timeline_point(token).await?),
         None => None,
     };
     let limit = bounded(request.limit).max(1);
@@ -84,10 +84,11 @@ async fn context(
         to: None,
         filter: &request.filter,
     };
-    let before = walk(Direction::Backward).run(here, limit / 2).await?;
-    let after = walk(Direction::Forward)
-        .run(here.next(), limit - limit / 2)
-        .await?;
+    let (backward, forward) = (walk(Direction::Backward), walk(Direction::Forward));
+    let before = backward.run(TimelinePoint::History(here), limit / 2);
+    let before = before.await?;
+    let after = forward.run(TimelinePoint::History(here.next()), limit - limit / 2);
+    let after = after.await?;
     let mut response = get_context::Response::new();
     response.start = Some(oldest(&before, here).to_string());
     response.end = Some(newest(&after, here).to_string());
@@ -127,7 +128,7 @@ struct Walk<'a> {
     view: &'a RoomView,
     direction: Direction,
     /// Where it stops at the latest.
-    to: Option<HistoryPoint>,
+    to: Option<TimelinePoint>,
     filter: &'a RoomEventFilter,
 }
 
@@ -135,12 +136,12 @@ struct Walk<'a> {
 struct Stretch {
     events: Vec<TimelineEvent>,
     /// Where it goes on; `None` at the end.
-    next: Option<HistoryPoint>,
+    next: Option<TimelinePoint>,
 }
 
 impl Walk<'_> {
     /// Collects up to `limit` events that the user may see and the filter lets through.
-    async fn run(&self, from: HistoryPoint, limit: usize) -> Result<Stretch, ApiError> {
+    async fn run(&self, from: TimelinePoint, limit: usize) -> Result<Stretch, ApiError> {
         let filter = EventFilter::new(self.filter);
         let mut stretch = Stretch {
             events: Vec::new(),
@@ -155,10 +156,11 @@ impl Walk<'_> {
             let (reader, room_id) = (self.view.reader(), self.view.room_id());
             let up_to = self.view.horizon();
             let page = reader
-                .history(room_id, at, self.direction, up_to, wanted)
+                .timeline(room_id, at, self.direction, up_to, wanted)
                 .await?;
             let lens = self.view.lens_on(&page.events).await?;
-            self.take(&mut stretch, page, (&filter, &lens), limit);
+            let by_arrival = self.is_by_arrival(at);
+            self.take(&mut stretch, page, (&filter, &lens), (limit, by_arrival));
             wanted = PAGE;
         }
         Ok(stretch)
@@ -167,14 +169,14 @@ impl Walk<'_> {
     fn take(
         &self,
         stretch: &mut Stretch,
-        page: HistoryPage,
+        page: TimelinePage,
         (filter, lens): (&EventFilter<'_>, &Lens),
-        limit: usize,
+        (limit, by_arrival): (usize, bool),
     ) {
         let mut events = page.events.into_iter().peekable();
         while let Some(event) = events.next() {
             let point = event.history_point();
-            if self.is_past(point) {
+            if self.is_past(point, by_arrival) {
                 stretch.next = None;
                 return;
             }
@@ -182,43 +184,50 @@ impl Walk<'_> {
                 stretch.events.push(event);
             }
             if stretch.events.len() == limit && events.peek().is_some() {
-                stretch.next = Some(self.behind(point));
+                stretch.next = Some(self.behind(point, by_arrival));
                 return;
             }
         }
         stretch.next = page.next;
     }
 
+    /// Whether it goes on as the events arrived. Forward it goes through history.
+    fn is_by_arrival(&self, at: TimelinePoint) -> bool {
+        matches!(at, TimelinePoint::Arrival(_)) && self.direction == Direction::Backward
+    }
+
     /// The place after an event, in the direction of the walk.
-    fn behind(&self, point: HistoryPoint) -> HistoryPoint {
+    fn behind(&self, point: HistoryPoint, by_arrival: bool) -> TimelinePoint {
         match self.direction {
-            Direction::Forward => point.next(),
-            Direction::Backward => point,
+            Direction::Forward => TimelinePoint::History(point.next()),
+            Direction::Backward if by_arrival => TimelinePoint::Arrival(point.position),
+            Direction::Backward => TimelinePoint::History(point),
         }
     }
 
-    fn is_past(&self, point: HistoryPoint) -> bool {
-        match (self.to, self.direction) {
-            (None, _) => false,
-            (Some(to), Direction::Backward) => point < to,
-            (Some(to), Direction::Forward) => point >= to,
+    fn is_past(&self, point: HistoryPoint, by_arrival: bool) -> bool {
+        let Some(to) = self.to else { return false };
+        match (to, self.direction) {
+            (TimelinePoint::History(to), Direction::Forward) => point >= to,
+            (TimelinePoint::History(to), Direction::Backward) if !by_arrival => point < to,
+            (to, Direction::Backward) => point.position < to.position(),
+            (to, Direction::Forward) => point.position >= to.position(),
         }
     }
 }
 
 /// The place before everything that was found going back.
-fn oldest(before: &Stretch, here: HistoryPoint) -> HistoryPoint {
+fn oldest(before: &Stretch, here: HistoryPoint) -> TimelinePoint {
     let last = before.events.last().map(TimelineEvent::history_point);
-    before.next.or(last).unwrap_or(here)
+    let last = TimelinePoint::History(last.unwrap_or(here));
+    before.next.unwrap_or(last)
 }
 
 /// The place after everything that was found going forward.
-fn newest(after: &Stretch, here: HistoryPoint) -> HistoryPoint {
+fn newest(after: &Stretch, here: HistoryPoint) -> TimelinePoint {
     let last = after.events.last().map(TimelineEvent::history_point);
-    after
-        .next
-        .or(last.map(HistoryPoint::next))
-        .unwrap_or(here.next())
+    let last = TimelinePoint::History(last.unwrap_or(here).next());
+    after.next.unwrap_or(last)
 }
 
 /// The senders' memberships, where the client loads members lazily.

@@ -22,6 +22,8 @@ use super::{
     index::{Arrival, AuthIndex, EventNumber, EventSet, Unread},
 };
 
+/// Of a mainline that has no events: everything is below it.
+const LATEST: Option<Arrival> = Some(Arrival(i64::MAX));
 /// The creator's level where there are no power levels.
 const CREATOR_LEVEL: i32 = 100;
 
@@ -129,8 +131,10 @@ pub(super) struct MainlineOrdering {
     /// The farther down the mainline, the earlier; what has none of it behind comes first.
     placed: BTreeMap<Option<Reverse<usize>>, Vec<EventNumber>>,
     mainline: HashMap<EventNumber, usize>,
-    /// The last one down that was met.
+    /// The last one down that was met; `None`: there are no more.
     bottom: Option<EventNumber>,
+    /// When the last one down arrived that was met.
+    lowest: Option<Arrival>,
     /// Other power levels, and the place on the mainline behind them.
     beside: HashMap<EventNumber, Option<usize>>,
 }
@@ -150,6 +154,7 @@ impl MainlineOrdering {
             placed: BTreeMap::new(),
             mainline: levels.iter().map(|levels| (*levels, 0)).collect(),
             bottom: levels,
+            lowest: levels.and_then(|levels| index.arrived(levels)),
             beside: HashMap::new(),
         }
     }
@@ -191,6 +196,10 @@ impl MainlineOrdering {
                 position = known;
                 break;
             }
+            if self.bottom.is_none() && index.arrived(levels) < self.lowest.or(LATEST) {
+                // The mainline ends above it.
+                break;
+            }
             passed.push(levels);
             next = levels_of(index, levels)?;
         }
@@ -204,6 +213,10 @@ impl MainlineOrdering {
         while let Some(bottom) = self.bottom.filter(|event| index.arrived(*event) > to) {
             self.bottom = levels_of(index, bottom)?;
             let depth = self.mainline.len();
+            self.lowest = self
+                .bottom
+                .and_then(|levels| index.arrived(levels))
+                .or(self.lowest);
             self.mainline
                 .extend(self.bottom.map(|levels| (levels, depth)));
         }

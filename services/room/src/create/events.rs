@@ -2,7 +2,7 @@
 
 use hanse_event::{Draft, content_of, room_version};
 use ruma::{
-    CanonicalJsonObject, CanonicalJsonValue, RoomVersionId, UserId,
+    CanonicalJsonObject, CanonicalJsonValue, OwnedUserId, RoomVersionId, UserId,
     api::client::room::{
         Visibility,
         create_room::v3::{Request, RoomPreset},
@@ -30,10 +30,14 @@ impl InitialEvents {
             let reason = format!("more than {INITIAL_STATE_MAX} events in initial_state");
             return Err(RoomError::BadContent { reason });
         }
-        let creation_content = match &request.creation_content {
+        let mut creation_content = match &request.creation_content {
             Some(content) => object(content)?,
             None => CanonicalJsonObject::new(),
         };
+        let rules = room_version::rules(version)?;
+        if is_trusted(request) && rules.authorization.explicitly_privilege_room_creators {
+            add_creators(&mut creation_content, &request.invite);
+        }
         let mut drafts = Drafts {
             creator: &room.creator,
             drafts: Vec::new(),
@@ -95,7 +99,7 @@ impl Drafts<'_> {
         if !explicit_creators {
             users.insert(self.creator.to_string(), json!(100));
         }
-        if preset_of(&room.request) == RoomPreset::TrustedPrivateChat && !explicit_creators {
+        if is_trusted(&room.request) && !explicit_creators {
             users.extend(
                 room.request
                     .invite
@@ -185,6 +189,27 @@ fn preset_of(request: &Request) -> RoomPreset {
         _ => RoomPreset::PrivateChat,
     };
     request.preset.clone().unwrap_or(implied)
+}
+
+/// Whether everybody who is invited gets what the creator has.
+fn is_trusted(request: &Request) -> bool {
+    preset_of(request) == RoomPreset::TrustedPrivateChat
+}
+
+/// Has these users created the room, too, each once. What is no list is left to the auth rules.
+fn add_creators(content: &mut CanonicalJsonObject, users: &[OwnedUserId]) {
+    let creators = content
+        .entry("additional_creators".to_owned())
+        .or_insert_with(|| CanonicalJsonValue::Array(Vec::new()));
+    let CanonicalJsonValue::Array(creators) = creators else {
+        return;
+    };
+    for user in users {
+        let user = CanonicalJsonValue::String(user.to_string());
+        if !creators.contains(&user) {
+            creators.push(user);
+        }
+    }
 }
 
 fn asked_for(request: &Request, event_type: &str) -> bool {

@@ -15,7 +15,9 @@ mod cases;
 use std::{collections::BTreeMap, time::Duration};
 
 use hanse_event::Draft;
+use hanse_log::Position;
 use hanse_room::Fate;
+use hanse_store::Direction;
 use ruma::{OwnedEventId, RoomVersionId, UserId, api::client::sync::sync_events::v3::Request};
 use serde_json::{Value, json};
 
@@ -340,5 +342,51 @@ async fn what_resolution_changes_wakes_and_what_is_hidden_does_not() {
     let (answer, ()) = tokio::join!(poll(answer.next_batch, 600), hidden);
     assert!(play.told(&content(&answer)).is_none());
     assert!(started.elapsed() >= Duration::from_millis(600));
+    world.close().await;
+}
+
+/// A late event of a fork from far back begins the timeline: in the order of history everything that
+/// arrived in the gap comes after it. Sabotage: have `prev_batch` stand in that order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_on_from_a_late_event_is_given_the_gap() {
+    let world = World::new().await;
+    let ben = world.register("ben").await;
+    let mut play = Play::begin(&world, &RoomVersionId::V11).await;
+    play.step(&world, &JOIN).await;
+    play.step(&world, &Fork("late", "main")).await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    let limited = || json!({ "room": { "timeline": { "limit": 1 } } });
+    let first = request(None, limited(), Duration::ZERO);
+    let since = sync(&world.worker, &ben, first).await.unwrap().next_batch;
+    for label in ["gap 1", "gap 2", "gap 3", "gap 4"] {
+        play.step(&world, &On("main", label, Says(REM), 30)).await;
+    }
+    play.step(&world, &On("late", "shallow", Says(MOD), 31))
+        .await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
+
+    let asked = request(Some(&since), limited(), Duration::ZERO);
+    let answer = content(&sync(&world.fresh_worker(), &ben, asked).await.unwrap());
+    let part = &answer["rooms"]["join"][play.elsewhere.room_id.as_str()];
+    assert_eq!(play.labelled(&part["timeline"]), ["shallow"]);
+    let prev_batch = part["timeline"]["prev_batch"].as_str().unwrap();
+    let mut next = Some(prev_batch.parse().unwrap());
+    let mut given = Vec::new();
+    while let Some(from) = next {
+        let page = world.rooms.reader().timeline(
+            &play.elsewhere.room_id,
+            from,
+            Direction::Backward,
+            Position::END,
+            3,
+        );
+        let page = page.await.unwrap();
+        let labels = page.events.iter();
+        given.extend(labels.map(|event| play.labels[event.pdu.event_id()]));
+        next = page.next;
+    }
+    let gap = ["gap 4", "gap 3", "gap 2", "gap 1", "J"];
+    assert_eq!(given[..5], gap);
+    assert_eq!(given.last(), Some(&"create"));
     world.close().await;
 }
