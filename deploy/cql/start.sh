@@ -5,6 +5,7 @@
 #   NODES  1 or 3                      (default 1)
 #   ONLY   start this node alone, of a cluster that ran before (default: all)
 #   HEAP   heap of one node            (default 320m)
+#   JIT    c1, or full: for runs of minutes, where it pays (default c1)
 #   SYNC   periodic, or batch: fsync before a write is acknowledged (default periodic)
 #   WAIT   seconds until it must serve (default 180)
 #   LIFE   seconds after which a node that nobody stopped is killed (default 7200)
@@ -13,7 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "${1:?usage: start.sh RUN_DIR}"
 run=$(cd "$1" && pwd)
-NODES=${NODES:-1} HEAP=${HEAP:-320m} SYNC=${SYNC:-periodic} WAIT=${WAIT:-180} LIFE=${LIFE:-7200}
+NODES=${NODES:-1} HEAP=${HEAP:-320m} JIT=${JIT:-c1} SYNC=${SYNC:-periodic} WAIT=${WAIT:-180} LIFE=${LIFE:-7200}
 jars=$("$here/install.sh")
 
 # Whether something answers a CQL OPTIONS frame with SUPPORTED (opcode 6).
@@ -33,7 +34,7 @@ taken() {
 
 # launch NODE: starts one node in the background and writes its pid.
 launch() {
-  local node=$1 dir=$run/$1 token period="" seeds="$net.1"
+  local node=$1 dir=$run/$1 token period="" jit="" seeds="$net.1"
   mkdir -p "$dir"
   case $node in
     1) token=-9223372036854775808 ;;
@@ -46,8 +47,9 @@ launch() {
     -e "s|@SYNC@|$SYNC|;s|@SYNC_PERIOD@|$period|;s|@MEMTABLE@|24MiB|" \
     "$here/cassandra.yaml.tmpl" > "$dir/cassandra.yaml"
   # Client compilation only: a test server lives for seconds, and C2 would burn more than it gains.
-  # shellcheck disable=SC2046 # the options file is a list of words
-  MALLOC_ARENA_MAX=2 setsid java -Xms64m -Xmx"$HEAP" -Xss384k -XX:TieredStopAtLevel=1 \
+  [ "$JIT" = c1 ] && jit="-XX:TieredStopAtLevel=1"
+  # shellcheck disable=SC2046,SC2086 # the options file is a list of words, and $jit is none or one
+  MALLOC_ARENA_MAX=2 setsid java -Xms64m -Xmx"$HEAP" -Xss384k $jit \
     -XX:+UseSerialGC -XX:MaxDirectMemorySize=128m -XX:-UsePerfData -XX:+ExitOnOutOfMemoryError \
     $(grep -v '^#' "$here/jvm17.options") \
     -Dcassandra.config="file://$dir/cassandra.yaml" -Dcassandra.storagedir="$dir" \
