@@ -1,7 +1,8 @@
 """Fixtures for the real clients: a homeserver, and two users in one room on it.
 
 `TARGET=hanse|synapse` chooses the server (see `tests/servers`), `--server-url` one that runs
-already: then what restarts the server (marker `restarts`) is deselected.
+already: then what restarts the server (marker `restarts`) is deselected. `--matrix-sdk` names the
+program of `rust/`, without which what needs it (marker `matrix_sdk`) is deselected.
 """
 
 import sys
@@ -29,23 +30,33 @@ def pytest_addoption(parser):
         help="a server that runs already, at this base URL; several, separated by commas, are "
         "processes of one server: each user goes to another one",
     )
+    parser.addoption("--matrix-sdk", metavar="PROGRAM", help="`rust/`, as it was built")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "restarts: restarts the server, so it must be the run's own")
+    config.addinivalue_line("markers", "matrix_sdk: runs the program of `rust/`, so it must be built")
+
+
+def left_out(config):
+    """The markers of what this run cannot do, each with the reason."""
+    if config.getoption("--server-url"):
+        yield "restarts", "the server is not the run's own"
+    if not config.getoption("--matrix-sdk"):
+        yield "matrix_sdk", "no program is named; `cargo xtask matrix-sdk` builds and runs it"
 
 
 def pytest_collection_modifyitems(config, items):
-    """Nobody restarts a server that is not the run's own."""
-    if config.getoption("--server-url"):
-        out = [item for item in items if item.get_closest_marker("restarts")]
+    """Nobody restarts a server that is not the run's own, or waits for a build without asking."""
+    for marker, _ in left_out(config):
+        out = [item for item in items if item.get_closest_marker(marker)]
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    if config.getoption("--server-url"):
-        terminalreporter.write_line("left out, as the server is not the run's own: -m restarts")
+    for marker, why in left_out(config):
+        terminalreporter.write_line(f"left out, as {why}: -m {marker}")
 
 
 @pytest.fixture(scope="session")
