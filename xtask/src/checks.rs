@@ -7,11 +7,13 @@ use anyhow::Result;
 
 use crate::command::{Ran, answers, program, run};
 use crate::counts::{Counts, Runner};
-use crate::{cluster, codegen, cql, fuzz, setup};
+use crate::{cluster, codegen, cql, fuzz, matrix_sdk, setup};
 
 pub(crate) fn fmt(root: &Path) -> Result<Counts> {
     let mut counts = cargo_check(root, &["fmt", "--all", "--check"])?;
-    counts += cargo_check(&fuzz::workspace(root), &["fmt", "--check"])?;
+    for workspace in [fuzz::workspace(root), matrix_sdk::workspace(root)] {
+        counts += cargo_check(&workspace, &["fmt", "--check"])?;
+    }
     Ok(counts)
 }
 
@@ -315,7 +317,8 @@ pub(crate) fn no_clients_cluster(root: &Path) -> Option<&'static str> {
     no_clients(root).or_else(|| no_cql(root))
 }
 
-fn pytest(root: &Path, target: &str, args: &[&str]) -> Result<Counts> {
+/// The cases that `args` name, on a server of that kind.
+pub(crate) fn pytest(root: &Path, target: &str, args: &[&str]) -> Result<Counts> {
     let mut command = program(setup::python_path(root), root);
     command.args(["-m", "pytest", "-q"]).args(args);
     command

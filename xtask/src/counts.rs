@@ -38,6 +38,12 @@ impl Counts {
         }
         self
     }
+
+    /// Prints the count, which is to be the last line. True if nothing failed.
+    pub(crate) fn account(self) -> bool {
+        println!("{} passed, {} failed", self.passed, self.failed);
+        self.failed == 0 && self.passed > 0
+    }
 }
 
 /// A runner of tests.

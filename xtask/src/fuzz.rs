@@ -103,12 +103,6 @@ pub(crate) fn run(root: &Path, seconds: u32, only: &[String]) -> Result<Counts> 
     Ok(counts)
 }
 
-/// Prints the count last. True if nothing failed.
-pub(crate) fn account(counts: Counts) -> bool {
-    println!("{} passed, {} failed", counts.passed, counts.failed);
-    counts.failed == 0 && counts.passed > 0
-}
-
 /// The folder of the binaries. Naming the target keeps the flags away from build scripts.
 fn build(root: &Path) -> Result<PathBuf> {
     let (host, directory) = (host()?, directory(root).join("build"));

@@ -16,6 +16,7 @@ mod cql;
 mod fuzz;
 mod gate;
 mod layers;
+mod matrix_sdk;
 mod setup;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::counts::Counts;
 use crate::setup::Need;
 
 #[derive(Debug, Parser)]
@@ -92,6 +94,12 @@ enum Command {
     },
     /// Run the black-box suite and the real clients on a whole cluster, each user at another API
     ClusterSuites,
+    /// Build matrix-sdk, and run it on a server: encryption, verified devices, key backup
+    MatrixSdk {
+        /// The server
+        #[arg(long, value_enum, default_value = "hanse")]
+        on: matrix_sdk::Target,
+    },
     /// Run the slot log in a world that fails; `-- --help` tells how
     Simulate {
         /// Arguments of the simulation: --seeds N, --from S, --seed S, --determinism N, …
@@ -166,7 +174,8 @@ fn main() -> ExitCode {
         Command::Fuzz { seconds, target } => Need::Cxx
             .prepare(&root)
             .and_then(|()| fuzz::run(&root, seconds, &target))
-            .map(fuzz::account),
+            .map(Counts::account),
+        Command::MatrixSdk { on } => matrix_sdk::run(&root, on).map(Counts::account),
         Command::Codegen => codegen::write(&root).map(|()| true),
     };
     match done {
