@@ -42,6 +42,10 @@ pub(crate) fn with_nodes<T>(
     fs::create_dir_all(&data)?;
     let mut start = program("./start.sh", &scripts);
     start.arg(&data).env("NODES", number);
+    if nodes == Nodes::Three {
+        // They run for minutes.
+        start.envs([("HEAP", "1g"), ("JIT", "full")]);
+    }
     let done = must(&mut start)
         .and_then(|ran| address(&ran))
         .and_then(|address| work(&data, &address));

@@ -72,6 +72,10 @@ enum Command {
         /// CQL nodes; of three one is killed, too
         #[arg(long, default_value = "1", value_parser = ["1", "3"])]
         nodes: String,
+        /// How many send and sync, and in how many rooms; three nodes leave two cores little for more
+        /// than 6 [default: 12]
+        #[arg(long)]
+        users: Option<u32>,
         /// Instead of that, restart every process in order: no request may fail
         #[arg(long)]
         rolling: bool,
@@ -146,9 +150,18 @@ fn main() -> ExitCode {
         Command::Faults {
             kills,
             nodes,
+            users,
             rolling,
             seed,
-        } => faults(&root, kills, &nodes, rolling, seed),
+        } => {
+            let mut args = vec![format!("--kills={kills}")];
+            for option in ["users", "rooms"] {
+                args.extend(users.map(|users| format!("--{option}={users}")));
+            }
+            args.extend(rolling.then(|| "--rolling".to_owned()));
+            args.extend(seed.map(|seed| format!("--seed={seed}")));
+            faults(&root, &nodes, &args)
+        }
         Command::Cluster {
             name,
             process,
@@ -188,13 +201,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn faults(
-    root: &Path,
-    kills: u32,
-    nodes: &str,
-    rolling: bool,
-    seed: Option<u64>,
-) -> anyhow::Result<bool> {
+fn faults(root: &Path, nodes: &str, args: &[String]) -> anyhow::Result<bool> {
     for need in [Need::Java, Need::Redis, Need::Binary] {
         need.prepare(root)?;
     }
@@ -202,10 +209,7 @@ fn faults(
         "3" => cql::Nodes::Three,
         _ => cql::Nodes::One,
     };
-    let mut args = vec![format!("--kills={kills}")];
-    args.extend(rolling.then(|| "--rolling".to_owned()));
-    args.extend(seed.map(|seed| format!("--seed={seed}")));
-    let counts = checks::faults_for(root, nodes, &args)?;
+    let counts = checks::faults_for(root, nodes, args)?;
     Ok(counts.failed == 0 && counts.passed > 0)
 }
 
