@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::command::{Ran, answers, program, run};
+use crate::command::{Ran, answers, must, program, run};
 use crate::counts::{Counts, Runner};
 use crate::{cluster, codegen, cql, fuzz, matrix_sdk, setup};
 
@@ -91,8 +91,8 @@ pub(crate) fn tests(root: &Path) -> Result<Counts> {
 
 /// The statements of the slot log and the CQL engine, on a server that is started for it.
 pub(crate) fn cql(root: &Path) -> Result<Counts> {
+    let mut command = with_server(root, "services/store-scylla", "cassandra")?;
     cql::with_nodes(root, cql::Nodes::One, |_, address| {
-        let mut command = with_servers(root, "hanse-store-scylla/cassandra", "cassandra");
         command.env(cql::VARIABLE, address);
         Ok(counted(Runner::CargoTest, &run(&mut command)?))
     })
@@ -100,17 +100,27 @@ pub(crate) fn cql(root: &Path) -> Result<Counts> {
 
 /// The bus, on Redis servers that its tests start.
 pub(crate) fn redis(root: &Path) -> Result<Counts> {
-    let mut command = with_servers(root, "hanse-bus-redis/redis-server", "redis");
+    let mut command = with_server(root, "services/bus-redis", "redis")?;
     Ok(counted(Runner::CargoTest, &run(&mut command)?))
 }
 
-/// One test target, which needs a server. Of the whole workspace, so that its dependencies have the
-/// features that they had for all other tests, and are not built again.
-fn with_servers(root: &Path, feature: &str, target: &str) -> Command {
-    let mut command = program("cargo", root);
-    command.args(["test", "--workspace", "--features", feature]);
-    command.args(["--test", target, "--no-fail-fast"]);
-    command
+/// The features that compile the tests which need servers.
+const SERVER_FEATURES: &str =
+    "hanse/cluster,hanse-bus-redis/redis-server,hanse-store-scylla/cassandra";
+
+/// The tests of a crate that need a server. Built with the whole workspace: for one crate alone its
+/// dependencies would have other features than for all other tests, and be built again.
+fn with_server(root: &Path, folder: &str, target: &str) -> Result<Command> {
+    let mut build = program("cargo", root);
+    build.args(["test", "--workspace", "--no-run", "--features"]);
+    let ran = must(build.arg(SERVER_FEATURES))?;
+    let named = format!("Executable tests/{target}/main.rs (");
+    let path = ran.lines.iter().find_map(|line| {
+        let (_, path) = line.split_once(&named)?;
+        path.strip_suffix(')')
+    });
+    let path = path.with_context(|| format!("cargo did not build the tests `{target}`"))?;
+    Ok(program(root.join(path), &root.join(folder)))
 }
 
 /// The CQL engine's conformance suite on three nodes, each killed and brought back meanwhile.
@@ -148,10 +158,10 @@ pub(crate) fn contention_for(
 
 /// Processes with roles on a CQL server and Redis.
 pub(crate) fn cluster(root: &Path) -> Result<Counts> {
+    let mut command = with_server(root, "services/hanse", "processes")?;
+    // Each test starts processes of its own.
+    command.args(["--test-threads", "1"]);
     cql::with_nodes(root, cql::Nodes::One, |_, address| {
-        let mut command = with_servers(root, "hanse/cluster", "processes");
-        // Each test starts processes of its own.
-        command.args(["--", "--test-threads", "1"]);
         command.env(cql::VARIABLE, address);
         Ok(counted(Runner::CargoTest, &run(&mut command)?))
     })
