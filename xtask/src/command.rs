@@ -44,6 +44,17 @@ pub(crate) fn program_ending_within(
         .arg(SECONDS_MAX.to_string())
         .arg(name);
     command.current_dir(dir).stdin(Stdio::null());
+    // What cargo told of this crate: build scripts of others look at these names, and would be run
+    // again because of them, with all that depends on them.
+    for (name, _) in std::env::vars_os() {
+        let of_this_crate = |prefix| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        if ["CARGO_MANIFEST_", "CARGO_PKG_"]
+            .into_iter()
+            .any(of_this_crate)
+        {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
