@@ -127,7 +127,10 @@ impl Inner {
                 ..Seen::default()
             }),
             (true, false) => Ok(Seen {
-                gone: self.left_behind(room_id, stretch.now).await?,
+                // Whom the client knew there, though they may have left since, too.
+                gone: self
+                    .left_behind(room_id, stretch.since.unwrap_or(stretch.now))
+                    .await?,
                 ..Seen::default()
             }),
             (true, true) => self.between(stretch).await,
@@ -168,13 +171,13 @@ impl Inner {
     async fn left_behind(
         &self,
         room_id: &RoomId,
-        now: Position,
+        at: Position,
     ) -> Result<BTreeSet<OwnedUserId>, SyncError> {
         let head = self.rooms.head(room_id).await?;
         if head.is_none_or(|head| head.head.joined_members > LEFT_MEMBERS_MAX) {
             return Ok(BTreeSet::new());
         }
-        self.everybody(room_id, now).await
+        self.everybody(room_id, at).await
     }
 
     /// What happened in a room that the user is and was in.
