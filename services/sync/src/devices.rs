@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, TryStreamExt, stream};
 use hanse_log::Position;
 use hanse_room::UserRoom;
+use moka::sync::Cache;
 use ruma::{
     OwnedRoomId, OwnedUserId, RoomId, UserId, api::client::sync::sync_events::DeviceLists,
     events::room::member::MembershipState,
@@ -24,6 +25,8 @@ const ENCRYPTION: &str = "m.room.encryption";
 const ROOMS_AT_ONCE: usize = 8;
 /// Members of a room that the user left who are looked at, whether they are in other rooms.
 const LEFT_MEMBERS_MAX: i64 = 1_000;
+/// Changes of devices of which it is remembered whether they were those of members.
+const TOLD_CHANGES_MAX: u64 = 50_000;
 /// Rooms of a user that are searched for somebody of another server.
 const REMOTE_ROOMS_MAX: usize = 64;
 
@@ -56,10 +59,21 @@ struct Seen {
     gone: BTreeSet<OwnedUserId>,
 }
 
+/// Whether changes of devices were those of members: each is told to all who wait in the room.
+pub(crate) struct ToldChanges(Cache<(OwnedRoomId, OwnedUserId, Position), bool>);
+
+impl Default for ToldChanges {
+    fn default() -> Self {
+        Self(Cache::new(TOLD_CHANGES_MAX))
+    }
+}
+
 /// What happened to somebody in a room.
 enum Moved {
     In,
     Out,
+    /// There at neither end.
+    Away,
     Nothing,
 }
 
@@ -186,8 +200,11 @@ impl Inner {
         let (since, now) = (stretch.since.unwrap_or(stretch.now), stretch.now);
         let mut seen = Seen::default();
         if stretch.devices != Changed::No {
-            let changed = self.rooms.device_changes(room_id, since, now).await?;
-            seen.changed.extend(changed);
+            for (user_id, at) in self.rooms.device_changes(room_id, since, now).await? {
+                if self.was_told_as_member(room_id, &user_id, at).await? {
+                    seen.changed.insert(user_id);
+                }
+            }
         }
         if stretch.members == Changed::No {
             return Ok(seen);
@@ -210,10 +227,33 @@ impl Inner {
             match self.movement(room_id, &user_id, since, now).await? {
                 Moved::In => seen.changed.insert(user_id),
                 Moved::Out => seen.gone.insert(user_id),
+                // Whatever changed while they were there: nobody here was told that they came.
+                Moved::Away => seen.changed.remove(&user_id),
                 Moved::Nothing => false,
             };
         }
         Ok(seen)
+    }
+
+    /// Whether a member's devices changed, or those of somebody who had left: the room is told of a
+    /// change after the rooms of its user were read.
+    async fn was_told_as_member(
+        &self,
+        room_id: &RoomId,
+        user_id: &UserId,
+        at: Position,
+    ) -> Result<bool, SyncError> {
+        let change = (room_id.to_owned(), user_id.to_owned(), at);
+        if let Some(was_member) = self.told_changes.0.get(&change) {
+            return Ok(was_member);
+        }
+        let member = self
+            .rooms
+            .state(room_id, MEMBER, user_id.as_str(), at)
+            .await?;
+        let was_member = counts(member.and_then(|member| member.membership).as_deref());
+        self.told_changes.0.insert(change, was_member);
+        Ok(was_member)
     }
 
     async fn movement(
@@ -234,8 +274,9 @@ impl Inner {
         Ok(match present {
             [false, true] => Moved::In,
             [true, false] => Moved::Out,
+            [false, false] => Moved::Away,
             [true, true] if self.was_away(room_id, user_id, since, now).await? => Moved::In,
-            _ => Moved::Nothing,
+            [true, true] => Moved::Nothing,
         })
     }
 

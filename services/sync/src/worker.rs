@@ -19,7 +19,7 @@ use tracing::{Instrument, Span};
 use crate::{
     SyncError,
     ask::Ask,
-    devices::{Own, Stretch},
+    devices::{Own, Stretch, ToldChanges},
     facts::Facts,
     memory::{Changed, Concerned, Memory},
     online::OnlineUser,
@@ -74,6 +74,7 @@ pub(crate) struct Inner {
     pub(crate) facts: Facts,
     pub(crate) seen_members: SeenMembers,
     pub(crate) acknowledged: Acknowledged,
+    pub(crate) told_changes: ToldChanges,
 }
 
 impl fmt::Debug for SyncWorker {
@@ -111,6 +112,7 @@ impl SyncWorker {
             facts: Facts::default(),
             seen_members,
             acknowledged,
+            told_changes: ToldChanges::default(),
         });
         inner
             .tasks

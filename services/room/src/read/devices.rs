@@ -26,19 +26,22 @@ impl RoomReader {
         Ok(encryption.is_some())
     }
 
-    /// The members whose devices or keys changed last in `(after, up_to]`.
+    /// The members whose devices or keys changed last in `(after, up_to]`, and where the room was told.
+    /// Whoever left may be among them: their rooms were read before.
     pub async fn device_changes(
         &self,
         room_id: &RoomId,
         after: Position,
         up_to: Position,
-    ) -> Result<Vec<OwnedUserId>, StoreError> {
+    ) -> Result<Vec<(OwnedUserId, Position)>, StoreError> {
         let range = Range::after(vec![after.packed().into()]).up_to(vec![up_to.packed().into()]);
         let partition = DeviceChangeRow::partition(room_id.as_str());
         let rows = self.all(&ROOM_DEVICE_CHANGES, partition, range).await?;
         let user = |row| {
-            let user_id = DeviceChangeRow::read(row)?.user_id;
-            OwnedUserId::try_from(user_id).map_err(|e| corrupt(&ROOM_DEVICE_CHANGES, e))
+            let row = DeviceChangeRow::read(row)?;
+            let user_id = OwnedUserId::try_from(row.user_id);
+            let user_id = user_id.map_err(|e| corrupt(&ROOM_DEVICE_CHANGES, e))?;
+            Ok((user_id, row.position))
         };
         rows.iter().map(user).collect()
     }

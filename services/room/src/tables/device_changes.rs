@@ -34,6 +34,7 @@ pub(crate) static DEVICE_CHANGE_POSITIONS: Table = Table {
 /// A row of [`ROOM_DEVICE_CHANGES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeviceChangeRow {
+    pub(crate) position: Position,
     pub(crate) user_id: String,
 }
 
@@ -48,8 +49,12 @@ impl DeviceChangeRow {
     }
 
     pub(crate) fn read(row: &Row) -> Result<Self, StoreError> {
+        let position = Columns::of(&ROOM_DEVICE_CHANGES, &row.clustering).bigint()?;
         let user_id = Columns::of(&ROOM_DEVICE_CHANGES, &row.values).text()?;
-        Ok(Self { user_id })
+        Ok(Self {
+            position: Position::from_packed(position),
+            user_id,
+        })
     }
 }
 
