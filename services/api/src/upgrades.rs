@@ -112,13 +112,14 @@ impl Upgrades {
         creation.retain(|key, _| matches!(key.as_str(), "m.federate" | "type"));
         let head = old.reader().head(old.room_id()).await?;
         let last = head.and_then(|head| head.head.forward_extremities.into_iter().next());
-        let mut predecessor = json!({ "room_id": old.room_id() });
         let rules = room_version::rules(&request.new_version);
         let rules = rules.map_err(|error| ApiError::internal(&error))?;
-        // From version 12 on the tombstone is last, and names a room that is there already.
-        if !rules.authorization.room_create_event_id_as_room_id {
-            predecessor["event_id"] = json!(last);
-        }
+        let predecessor = if rules.authorization.room_create_event_id_as_room_id {
+            // From version 12 on the tombstone is last, and names a room that is there already.
+            json!({ "room_id": old.room_id() })
+        } else {
+            json!({ "room_id": old.room_id(), "event_id": last })
+        };
         creation.insert("predecessor".to_owned(), canonical(&predecessor)?);
         if !request.additional_creators.is_empty() {
             let others = canonical(&json!(request.additional_creators))?;
