@@ -108,16 +108,27 @@ impl Reference {
         let standing = self.judge(pdu, &before, &now);
         self.place(pdu, standing, Some(before));
         if standing == Standing::Accepted {
+            let states_before = self.states_at_ends()?;
             for prev in pdu.prev_events() {
                 self.ends.remove(prev);
             }
             if !self.is_named(pdu.event_id()) {
                 self.ends.insert(pdu.event_id().to_owned());
             }
-            let ends: Vec<OwnedEventId> = self.ends.iter().cloned().collect();
-            self.current = self.state_before(&ends)?;
+            let states = self.states_at_ends()?;
+            // The same states are not resolved again, though an event in them was pruned since.
+            let same = |one: &[State], other: &[State]| one.iter().all(|s| other.contains(s));
+            if !same(&states, &states_before) || !same(&states_before, &states) {
+                self.current = self.resolve(&states.iter().collect::<Vec<_>>())?;
+            }
         }
         Ok(standing)
+    }
+
+    /// The states after the room's ends.
+    fn states_at_ends(&self) -> Result<Vec<State>> {
+        let ends = self.ends.iter();
+        ends.map(|id| Ok(self.around(id)?.after.clone())).collect()
     }
 
     /// Keeps an event of an auth chain or of a state.
@@ -182,6 +193,11 @@ impl Reference {
     /// The state before an event; none, if part of what lies before it has no state, and none were
     /// fetched.
     fn before(&self, pdu: &Pdu, fetched: &[State]) -> Result<Option<State>> {
+        if !self.ends.is_empty()
+            && pdu.prev_events().iter().collect::<BTreeSet<_>>() == self.ends.iter().collect()
+        {
+            return Ok(Some(self.current.clone()));
+        }
         let mut states: Vec<State> = Vec::new();
         let mut is_whole = true;
         for id in pdu.prev_events() {

@@ -39,6 +39,8 @@ pub(crate) struct Hot {
     pub(crate) under_way: HashMap<OwnedEventId, Judged>,
     /// Those of them that have no place in the graph yet.
     pub(crate) outliers: HashSet<OwnedEventId>,
+    /// State events that were pruned since.
+    pub(crate) pruned: Vec<OwnedEventId>,
     /// Room version 2: those of the forward extremities that were accepted since the room was loaded.
     pub(crate) ends: Vec<Pdu>,
     /// When a dummy event was last sent, or could not be; Unix milliseconds.
@@ -70,6 +72,7 @@ impl Hot {
             under_way: HashMap::new(),
             ends: Vec::new(),
             outliers: HashSet::new(),
+            pruned: Vec::new(),
             dummy_tried_at_ms: None,
         })
     }

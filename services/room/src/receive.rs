@@ -331,6 +331,11 @@ impl Inner {
         if self.logs.basis(hot.slot)? != hot.basis {
             return Err(AppendError::Stale.into());
         }
+        // Until now the archives had these whole, for whoever read them.
+        for pruned in hot.pruned.drain(..) {
+            self.bodies.invalidate(&pruned);
+            self.forks.forget(&hot.room_id);
+        }
         hot.under_way.clear();
         hot.outliers.clear();
         Ok(())

@@ -76,6 +76,7 @@ impl Inner {
         self.bodies.invalidate(pruned.event_id());
         if pruned.is_state() {
             self.forks.forget(&hot.room_id);
+            hot.pruned.push(pruned.event_id().to_owned());
             let judged = Judged::Usable(pruned.clone());
             hot.under_way.insert(pruned.event_id().to_owned(), judged);
         }

@@ -122,6 +122,7 @@ impl Trial<'_> {
         self.fed.push(event.pdu.event_id().to_owned());
         self.count(standing);
         self.counts.fetched += 1;
+        self.follow_dummy().await?;
         self.compare_gaps().await?;
         Ok(standing)
     }
