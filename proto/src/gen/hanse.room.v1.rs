@@ -5,7 +5,7 @@ pub struct RoomEntry {
     pub room_id: ::prost::alloc::string::String,
     #[prost(
         oneof = "room_entry::Kind",
-        tags = "10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23"
+        tags = "10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24"
     )]
     pub kind: ::core::option::Option<room_entry::Kind>,
 }
@@ -35,6 +35,8 @@ pub mod room_entry {
         StateSwept(super::StateSwept),
         #[prost(message, tag = "23")]
         OutOfBandMembership(super::OutOfBandMembership),
+        #[prost(message, tag = "24")]
+        StateNodePart(super::StateNodePart),
     }
 }
 /// A PDU takes its place in the room's timeline.
@@ -156,6 +158,22 @@ pub struct StateNode {
     pub parent: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub values: ::prost::alloc::vec::Vec<StateValue>,
+    /// Set where the values are too many for the event's entry: they stand in `StateNodePart`s before it,
+    /// under this name.
+    #[prost(string, tag = "3")]
+    pub apart: ::prost::alloc::string::String,
+}
+/// Values of a node that is introduced by a later event. Until then nobody looks at them.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct StateNodePart {
+    /// The event that introduces the node.
+    #[prost(string, tag = "1")]
+    pub event_id: ::prost::alloc::string::String,
+    /// `StateNode.apart`: made anew for each decision, so that what an earlier one left is not in it.
+    #[prost(string, tag = "2")]
+    pub apart: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<StateValue>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StateValue {
@@ -179,7 +197,7 @@ pub struct StateResolved {
     /// The open bucket of the arrival order, in which the change is listed.
     #[prost(int64, tag = "3")]
     pub bucket: i64,
-    /// The room after this change; set on the last one that an event causes.
+    /// The room after this change; set on the last one of a batch.
     #[prost(message, optional, tag = "4")]
     pub head: ::core::option::Option<RoomHead>,
 }
@@ -231,6 +249,10 @@ pub struct RoomHead {
     /// The open arrival bucket.
     #[prost(int64, tag = "7")]
     pub bucket: i64,
+    /// The current state is not yet what the states at the forward extremities are resolved to: changes
+    /// follow in later entries.
+    #[prost(bool, tag = "8")]
+    pub resolving: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Transaction {

@@ -61,6 +61,7 @@ impl Storage {
 pub struct World {
     /// The rooms.
     pub rooms: Rooms,
+    portion_bytes_max: usize,
     logs: SlotLogs,
     store: Arc<dyn Store>,
     counters: Arc<Counters>,
@@ -71,6 +72,20 @@ pub struct World {
 impl World {
     /// Without rooms.
     pub async fn new(storage: Storage) -> Result<Self> {
+        Self::in_portions_of(storage, RoomParts::PORTION_BYTES_MAX).await
+    }
+
+    /// The world of one of the orders in which a graph is fed. Every other one has each change in a
+    /// batch of its own, as only large ones have otherwise.
+    pub async fn for_order(storage: Storage, order: u64) -> Result<Self> {
+        if order.is_multiple_of(2) {
+            Self::new(storage).await
+        } else {
+            Self::in_portions_of(storage, 1).await
+        }
+    }
+
+    async fn in_portions_of(storage: Storage, portion_bytes_max: usize) -> Result<Self> {
         let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
         let (store, directory) = opened(storage, &clock)?;
         let (store, counters) = CountedStore::new(store);
@@ -89,7 +104,8 @@ impl World {
         });
         let logs = logs.await?;
         Ok(Self {
-            rooms: rooms_of(store.clone(), &logs)?,
+            rooms: rooms_of(store.clone(), &logs, portion_bytes_max)?,
+            portion_bytes_max,
             logs,
             store,
             counters,
@@ -100,7 +116,7 @@ impl World {
 
     /// Has nothing in memory of any room.
     pub fn forget(&mut self) -> Result<()> {
-        self.rooms = rooms_of(self.store.clone(), &self.logs)?;
+        self.rooms = rooms_of(self.store.clone(), &self.logs, self.portion_bytes_max)?;
         Ok(())
     }
 
@@ -130,7 +146,7 @@ fn opened(storage: Storage, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Store>, O
     Ok((store, Some(directory)))
 }
 
-fn rooms_of(store: Arc<dyn Store>, logs: &SlotLogs) -> Result<Rooms> {
+fn rooms_of(store: Arc<dyn Store>, logs: &SlotLogs, portion_bytes_max: usize) -> Result<Rooms> {
     Ok(Rooms::new(RoomParts {
         store,
         logs: logs.clone(),
@@ -139,6 +155,7 @@ fn rooms_of(store: Arc<dyn Store>, logs: &SlotLogs) -> Result<Rooms> {
         server_name: our_server()?,
         key: Arc::new(server_key()?),
         rooms_held_max: ROOMS_HELD_MAX,
+        portion_bytes_max,
         router: Router::alone(),
     }))
 }

@@ -300,6 +300,7 @@ fn rooms(
         server_name: surroundings.config.server.name.clone(),
         key: Arc::clone(&deployment.signing_key),
         rooms_held_max: ROOMS_HELD_MAX,
+        portion_bytes_max: RoomParts::PORTION_BYTES_MAX,
         router: way.clone(),
     })
 }

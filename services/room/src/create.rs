@@ -17,6 +17,7 @@ use crate::{
     commands::{CreateRoom, SignedEvent},
     hot::Hot,
     rooms::{Built, Decided, Inner},
+    written::Written,
 };
 
 /// A room to create.
@@ -94,9 +95,10 @@ impl Inner {
     }
 }
 
-fn submitted(decided: Decided) -> Vec<Entry> {
-    match decided {
-        Decided::Submit(_, entries) => entries,
-        Decided::Already(_) => Vec::new(),
-    }
+fn submitted(decided: Decided) -> impl Iterator<Item = Entry> {
+    let written = match decided {
+        Decided::Submit(_, written) => written,
+        Decided::Already(_) => Written::nothing(),
+    };
+    written.into_entries()
 }

@@ -126,12 +126,10 @@ impl Hot {
         self.entry(now_ms, Vec::new(), room_entry::Kind::Event(event))
     }
 
-    /// Gives a key of the current state another value, and writes the entry. `last`: of those that
-    /// one event causes.
+    /// Gives a key of the current state another value, and writes the entry, without the head.
     pub(crate) fn resolve(
         &mut self,
         resolved: Resolved<'_>,
-        last: bool,
         circumstances: &Circumstances<'_>,
     ) -> Entry {
         let Resolved {
@@ -160,7 +158,7 @@ impl Hot {
             change: Some(change),
             event_id,
             bucket: self.head.bucket,
-            head: last.then(|| self.head.clone()),
+            head: None,
         };
         let kind = room_entry::Kind::StateResolved(resolved);
         self.entry(circumstances.now_ms, relays, kind)

@@ -7,7 +7,8 @@
 //! Invariant: a change is decided on the room's memory under its lock, and on nothing else.
 //! Invariant: the lock is not held while the log is waited for, so that events of one room share
 //! batches; but an event from elsewhere that does not follow the room's end is decided on the
-//! archives, and waits until everything before it is there.
+//! archives, and waits until everything before it is there; and what does not fit into one batch is
+//! written under the lock.
 //! Invariant: a send reads a constant number of rows, however many members the room has.
 //! Deliberately absent: HTTP, and anything that waits for the network.
 
@@ -33,6 +34,7 @@ mod rows;
 mod stripped;
 mod tables;
 mod typing;
+mod written;
 
 pub use create::NewRoom;
 pub use device_changes::CONSUMER as DEVICE_CHANGES;

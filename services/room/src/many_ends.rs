@@ -2,7 +2,6 @@
 //! events bring them together.
 
 use hanse_event::{Draft, Pdu, Placement, build, check_auth, visibility::DUMMY_EVENT};
-use hanse_log::Ticket;
 use ruma::{
     CanonicalJsonObject, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId,
     events::{StateEventType, room::member::MembershipState},
@@ -14,6 +13,7 @@ use crate::{
     hot::Hot,
     receive::{Before, ends},
     rooms::{Built, Decided, Inner, allowed_now},
+    written::Submitted,
 };
 
 /// Most ends that an event of ours names.
@@ -92,7 +92,7 @@ impl Inner {
     pub(crate) async fn bring_ends_together(
         &self,
         hot: &mut Hot,
-    ) -> Result<Option<Ticket>, RoomError> {
+    ) -> Result<Option<Submitted>, RoomError> {
         let now_ms = self.clock.now_ms();
         let many = hot.head.forward_extremities.len() > ENDS_NAMED_MAX;
         if !many
@@ -113,9 +113,8 @@ impl Inner {
                 Err(error) => return Err(error),
             };
             let decided = self.accept(hot, built, None, None).await?;
-            if let Decided::Submit(_, entries) = decided {
-                let ticket = self.logs.submit(hot.slot, Some(hot.basis), entries)?;
-                return Ok(Some(ticket));
+            if let Decided::Submit(_, written) = decided {
+                return self.submit(hot, written).await.map(Some);
             }
         }
         Ok(None)

@@ -17,6 +17,7 @@ mod handed;
 mod linear;
 mod outliers;
 mod placing;
+mod resolving;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
@@ -24,10 +25,7 @@ pub(crate) use self::{forked::Before, placing::ends};
 
 use hanse_event::{Judged, Pdu, Received, Verdict};
 use hanse_log::{AppendError, Ticket};
-use hanse_proto::{
-    log::Entry,
-    room::{EventStatus, EventStatusChanged},
-};
+use hanse_proto::room::{EventStatus, EventStatusChanged};
 use ruma::{EventId, OwnedEventId, RoomId, events::TimelineEventType};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +39,7 @@ use crate::{
     hot::{self, Hot},
     install::version_of,
     rooms::{DECISIONS_MAX, Inner},
+    written::{Submitted, Written},
 };
 
 /// Events that are taken at once.
@@ -89,7 +88,7 @@ pub enum Fate {
 /// What a decision on an event came to.
 struct Decision {
     fate: Fate,
-    entries: Vec<Entry>,
+    written: Written,
 }
 
 /// The events that an event names as authorising it, and the create event.
@@ -179,32 +178,27 @@ impl Inner {
         handed: &Handed<'_>,
     ) -> Result<(Vec<Arrived>, Vec<Ticket>, Option<Ticket>), RoomError> {
         let cell = self.cells.cell(handed.room_id);
-        let mut guard = cell.lock().await;
+        let mut held = cell.lock().await;
         let first = handed.events.first().map(|(pdu, _)| *pdu);
-        self.loaded_or_begun(handed.room_id, first, &mut guard)
+        // Out of the cell while it is changed, and not put back unless all was submitted.
+        let mut hot = self
+            .loaded_or_begun(handed.room_id, first, &mut held)
             .await?;
         let (mut arrived, mut tickets) = (Vec::new(), Vec::new());
-        let Some(hot) = guard.as_mut() else {
-            return Ok((arrived, tickets, None));
-        };
-        if let Err(error) = self
-            .decide_all(hot, handed, &mut arrived, &mut tickets)
-            .await
-        {
-            // The memory may be ahead of what was submitted.
-            *guard = None;
-            return Err(error);
+        self.decide_all(&mut hot, handed, &mut arrived, &mut tickets)
+            .await?;
+        match self.bring_ends_together(&mut hot).await {
+            Ok(dummy) => {
+                let whole = dummy.as_ref().is_none_or(|dummy| dummy.whole);
+                *held = Some(hot).filter(|_| whole);
+                Ok((arrived, tickets, dummy.map(|dummy| dummy.ticket)))
+            }
+            Err(_) => {
+                // What has arrived has arrived.
+                metrics::counter!("hanse_room_dummy_events_failed_total").increment(1);
+                Ok((arrived, tickets, None))
+            }
         }
-        let Some(hot) = guard.as_mut() else {
-            return Ok((arrived, tickets, None));
-        };
-        let dummy = self.bring_ends_together(hot).await;
-        if dummy.is_err() {
-            // The memory may be ahead of what was submitted. What has arrived has arrived.
-            *guard = None;
-            metrics::counter!("hanse_room_dummy_events_failed_total").increment(1);
-        }
-        Ok((arrived, tickets, dummy.ok().flatten()))
     }
 
     async fn decide_all(
@@ -229,7 +223,7 @@ impl Inner {
             };
             arrived.push(Arrived {
                 event_id: pdu.event_id().to_owned(),
-                fate: self.submitted(hot, decision, tickets)?,
+                fate: self.submitted(hot, decision, tickets).await?,
             });
         }
         Ok(())
@@ -241,9 +235,10 @@ impl Inner {
         room_id: &RoomId,
         first: Option<&Pdu>,
         held: &mut Option<Hot>,
-    ) -> Result<(), RoomError> {
-        let Err(error) = self.loaded(room_id, held).await else {
-            return Ok(());
+    ) -> Result<Hot, RoomError> {
+        let error = match self.loaded(room_id, held).await {
+            Ok(hot) => return Ok(hot),
+            Err(error) => error,
         };
         let create = first.filter(|pdu| *pdu.event_type() == TimelineEventType::RoomCreate);
         let (RoomError::UnknownRoom { .. }, Some(create)) = (&error, create) else {
@@ -254,28 +249,25 @@ impl Inner {
         }
         let slot = self.logs.slot_of(room_id.as_str());
         let version = version_of(create)?;
-        *held = Some(Hot::empty(
-            room_id.to_owned(),
-            slot,
-            self.logs.basis(slot)?,
-            &version,
-        )?);
-        Ok(())
+        Hot::empty(room_id.to_owned(), slot, self.logs.basis(slot)?, &version)
     }
 
-    fn submitted(
+    async fn submitted(
         &self,
         hot: &Hot,
         decision: Decision,
         tickets: &mut Vec<Ticket>,
     ) -> Result<Fate, RoomError> {
-        if !decision.entries.is_empty() {
-            let ticket = self
-                .logs
-                .submit(hot.slot, Some(hot.basis), decision.entries)?;
-            tickets.push(ticket);
+        if decision.written.is_nothing() {
+            return Ok(decision.fate);
         }
-        Ok(decision.fate)
+        let Submitted { ticket, whole } = self.submit(hot, decision.written).await?;
+        tickets.push(ticket);
+        if whole {
+            Ok(decision.fate)
+        } else {
+            Err(AppendError::Stale.into())
+        }
     }
 
     async fn receive_one(
@@ -408,7 +400,7 @@ impl Decision {
     fn nothing(fate: Fate) -> Self {
         Self {
             fate,
-            entries: Vec::new(),
+            written: Written::nothing(),
         }
     }
 }

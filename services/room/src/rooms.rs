@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use hanse_cluster::{Command, Router, travelling};
 use hanse_event::{Draft, Pdu, Placement, ServerKey, build, check_auth};
 use hanse_log::{AppendError, Position, SlotLogs, Ticket};
-use hanse_proto::{log::Entry, room::Redacted};
+use hanse_proto::room::Redacted;
 use hanse_runtime::{Clock, Random};
 use hanse_store::{Store, StoreError};
 use ruma::{
@@ -25,6 +25,7 @@ use crate::{
     read::Nodes,
     receive::Before,
     tables::{ROOM_TRANSACTIONS, TransactionKey},
+    written::Written,
 };
 
 /// How often a change is decided anew after the slot's memory was voided.
@@ -46,8 +47,15 @@ pub struct RoomParts {
     pub key: Arc<ServerKey>,
     /// Rooms whose memory is kept.
     pub rooms_held_max: u64,
+    /// Bytes of entries in one batch before what follows from the same event comes in another.
+    pub portion_bytes_max: usize,
     /// Where rooms are changed that are served elsewhere.
     pub router: Router,
+}
+
+impl RoomParts {
+    /// Less than half of what a batch may have: an event with a body of 64 KiB fits on top.
+    pub const PORTION_BYTES_MAX: usize = 48 * 1_024;
 }
 
 /// Changes rooms, wherever their slots are served. Clones are the same.
@@ -70,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) installs: Installs,
     pub(crate) forks: ForkedRooms,
     pub(crate) nodes: Nodes,
+    pub(crate) portion_bytes_max: usize,
     router: Router,
 }
 
@@ -104,7 +113,7 @@ pub(crate) enum Decided {
     /// Nothing to do: this event stands for it already, or will in a moment.
     Already(OwnedEventId),
     /// Submit this.
-    Submit(OwnedEventId, Vec<Entry>),
+    Submit(OwnedEventId, Written),
 }
 
 /// An event of our own, signed and allowed.
@@ -147,6 +156,7 @@ impl Rooms {
             server_name,
             key,
             rooms_held_max,
+            portion_bytes_max,
             router,
         } = parts;
         let reader = RoomReader::new(Arc::clone(&store));
@@ -164,6 +174,7 @@ impl Rooms {
             installs: Installs::default(),
             forks: ForkedRooms::new(),
             nodes: Nodes::new(),
+            portion_bytes_max,
             router,
         };
         Self {
@@ -232,33 +243,26 @@ impl Inner {
         cell: &Cell,
         change: &Change,
     ) -> Result<(OwnedEventId, Ticket), RoomError> {
-        let mut guard = cell.lock().await;
-        let hot = self.loaded(room_id, &mut guard).await?;
-        let decided = match self.decide(hot, change).await {
+        let mut held = cell.lock().await;
+        // Out of the cell while it is changed: whoever is dropped in the middle takes it along.
+        let mut hot = self.loaded(room_id, &mut held).await?;
+        let decided = match self.decide(&mut hot, change).await {
             Ok(decided) => decided,
             Err(error) => {
-                if matches!(error, RoomError::Append(_) | RoomError::Store(_)) {
-                    // The memory may be ahead of what was submitted.
-                    *guard = None;
-                }
+                // The memory of any other is ahead of what was submitted.
+                let is_refused = !matches!(error, RoomError::Append(_) | RoomError::Store(_));
+                *held = Some(hot).filter(|_| is_refused);
                 return Err(error);
             }
         };
-        match decided {
+        let (event_id, written) = match decided {
             // A barrier in the same generation: the event is there when it resolves.
-            Decided::Already(event_id) => {
-                let ticket = self.logs.submit(hot.slot, Some(hot.basis), Vec::new())?;
-                Ok((event_id, ticket))
-            }
-            Decided::Submit(event_id, entries) => {
-                let submitted = self.logs.submit(hot.slot, Some(hot.basis), entries);
-                if submitted.is_err() {
-                    // The memory is ahead of what was submitted.
-                    *guard = None;
-                }
-                Ok((event_id, submitted?))
-            }
-        }
+            Decided::Already(event_id) => (event_id, Written::nothing()),
+            Decided::Submit(event_id, written) => (event_id, written),
+        };
+        let submitted = self.submit(&hot, written).await?;
+        *held = Some(hot).filter(|_| submitted.whole);
+        Ok((event_id, submitted.ticket))
     }
 
     async fn decide(&self, hot: &mut Hot, change: &Change) -> Result<Decided, RoomError> {
@@ -269,22 +273,24 @@ impl Inner {
         }
     }
 
-    /// The room's memory, loaded if there is none or if it is void.
-    pub(crate) async fn loaded<'a>(
+    /// The room's memory, loaded if there is none or if it is void, out of its cell. A room whose
+    /// current state was left half way is brought to the end of it first.
+    pub(crate) async fn loaded(
         &self,
         room_id: &RoomId,
-        held: &'a mut Option<Hot>,
-    ) -> Result<&'a mut Hot, RoomError> {
+        held: &mut Option<Hot>,
+    ) -> Result<Hot, RoomError> {
         let slot = self.logs.slot_of(room_id.as_str());
         let basis = self.logs.basis(slot)?;
-        if held.as_ref().is_none_or(|hot| hot.basis != basis) {
-            *held = None;
-            self.logs.barrier(slot).await?;
-            *held = Some(Hot::load(&self.reader, room_id, slot, basis).await?);
+        if let Some(hot) = held.take().filter(|hot| hot.basis == basis) {
+            return Ok(hot);
         }
-        held.as_mut().ok_or_else(|| RoomError::UnknownRoom {
-            room_id: room_id.to_owned(),
-        })
+        self.logs.barrier(slot).await?;
+        let mut hot = Hot::load(&self.reader, room_id, slot, basis).await?;
+        if hot.head.resolving {
+            self.resolve_on(&mut hot).await?;
+        }
+        Ok(hot)
     }
 
     /// Checks for a repeat, builds, authorises, and takes the event into the room's memory.
@@ -324,14 +330,14 @@ impl Inner {
             redacted,
         };
         let Built { pdu, before } = built;
-        let entries = match before {
-            None => vec![hot.accept(&pdu, circumstances)],
+        let written = match before {
+            None => Written::of(hot.accept(&pdu, circumstances)),
             Some(before) => {
                 self.take_ours_forked(hot, &pdu, &before, circumstances)
                     .await?
             }
         };
-        Ok(Decided::Submit(pdu.event_id().to_owned(), entries))
+        Ok(Decided::Submit(pdu.event_id().to_owned(), written))
     }
 
     /// Builds an event at the room's end and checks it against the room's state.

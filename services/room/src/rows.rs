@@ -8,13 +8,13 @@ mod placed;
 use hanse_log::{Position, Rows};
 use hanse_proto::room::{
     AliasOfRoom, Event, EventState, Membership, Published, Receipt, Redacted, Relation, RoomEntry,
-    StateChange, StateResolved, room_entry::Kind,
+    StateChange, StateNodePart, StateResolved, StateValue, room_entry::Kind,
 };
 
 use crate::tables::{
-    BY_ID, BucketKind, BucketRow, ChangeRow, EventRow, EventStateRow, HeadRow, PUBLISHED_ROOMS,
-    PublishedRow, ROOM_ALIASES, ROOM_BUCKETS, ROOM_EVENT_STATES, ROOM_EVENTS, ROOM_HEADS,
-    ROOM_RECEIPTS, ROOM_RELATIONS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_NODES,
+    BY_ID, BucketKind, BucketRow, ChangeRow, EventRow, EventStateRow, HeadRow, NodeName,
+    PUBLISHED_ROOMS, PublishedRow, ROOM_ALIASES, ROOM_BUCKETS, ROOM_EVENT_STATES, ROOM_EVENTS,
+    ROOM_HEADS, ROOM_RECEIPTS, ROOM_RELATIONS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_NODES,
     ROOM_STATE_VERSIONS, ROOM_TOPOLOGY, ReceiptRow, RelationRow, RoomAliasRow, StateNodeRow,
     StateRow, TopologyRow, USER_ROOMS, UserRoomRow, device_change_rows, lowest_position_of,
 };
@@ -40,6 +40,7 @@ pub fn room_rows(entry: &RoomEntry, position: Position, rows: &mut Rows) {
         Some(Kind::OutOfBandMembership(member)) => {
             installed::out_of_band_rows(room_id, member, position, rows);
         }
+        Some(Kind::StateNodePart(part)) => node_part_rows(room_id, part, rows),
         // Written by a newer version: its rows are that version's to write.
         None => {}
     }
@@ -238,19 +239,34 @@ fn event_state_rows(room_id: &str, event_id: &str, state: &EventState, rows: &mu
         node: present(&state.node),
         parent: introduces.and_then(|node| present(&node.parent)),
         replaced: present(&state.replaced),
+        apart: introduces.and_then(|node| present(&node.apart)),
     };
     rows.put(
         &ROOM_EVENT_STATES,
         EventStateRow::key(event_id),
         row.values(),
     );
-    for value in introduces.iter().flat_map(|node| &node.values) {
+    let values = introduces.map_or(&[][..], |node| &node.values);
+    let apart = None;
+    node_rows(room_id, &NodeName { event_id, apart }, values, rows);
+}
+
+fn node_part_rows(room_id: &str, part: &StateNodePart, rows: &mut Rows) {
+    let name = NodeName {
+        event_id: &part.event_id,
+        apart: Some(&part.apart),
+    };
+    node_rows(room_id, &name, &part.values, rows);
+}
+
+fn node_rows(room_id: &str, name: &NodeName<'_>, values: &[StateValue], rows: &mut Rows) {
+    for value in values {
         let row = StateNodeRow {
             event_type: value.event_type.clone(),
             state_key: value.state_key.clone(),
             event_id: present(&value.event_id),
         };
-        rows.put(&ROOM_STATE_NODES, row.key(room_id, event_id), row.values());
+        rows.put(&ROOM_STATE_NODES, row.key(room_id, name), row.values());
     }
 }
 

@@ -45,7 +45,7 @@ pub(crate) use self::{
         BY_ID, ChangeRow, MEMBER_SHARDS, ROOM_STATE, ROOM_STATE_CHANGES, ROOM_STATE_VERSIONS,
         StateRow, shard_of,
     },
-    state_nodes::{ROOM_STATE_NODES, StateNodeRow},
+    state_nodes::{NodeName, ROOM_STATE_NODES, StateNodeRow},
     topology::{ROOM_TOPOLOGY, TopologyRow},
     transactions::ROOM_TRANSACTIONS,
     user_rooms::{USER_ROOMS, UserRoomRow},

@@ -270,9 +270,7 @@ impl Memory {
         awake: &mut Vec<Arc<OnlineUser>>,
     ) {
         let Some(kind) = &entry.kind else { return };
-        // Kept, and shown to nobody.
-        if matches!(kind, room_entry::Kind::Event(event) if event.status() != EventStatus::Accepted)
-        {
+        if !is_shown(kind) {
             return;
         }
         let Ok(room_id) = RoomId::parse(&entry.room_id) else {
@@ -455,6 +453,15 @@ fn changes_members(change: &StateChange) -> bool {
     let member = change.membership.as_ref();
     member.is_some_and(|member| member.membership != member.previous)
         || change.event_type == "m.room.encryption"
+}
+
+/// Whether anybody is shown what an entry says: what is not accepted is kept, and no more.
+fn is_shown(kind: &room_entry::Kind) -> bool {
+    match kind {
+        room_entry::Kind::Event(event) => event.status() == EventStatus::Accepted,
+        room_entry::Kind::StateNodePart(_) => false,
+        _ => true,
+    }
 }
 
 fn timeline_event(event: &Event, position: Position) -> Option<TimelineEvent> {

@@ -181,6 +181,7 @@ impl LargeJoin {
             server_name: OUR_SERVER.try_into()?,
             key: Arc::new(ServerKey::generate([9; 32], "a")?),
             rooms_held_max: ROOMS_HELD_MAX,
+            portion_bytes_max: RoomParts::PORTION_BYTES_MAX,
             router: Router::alone(),
         });
         Ok(World {

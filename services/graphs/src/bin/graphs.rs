@@ -141,8 +141,8 @@ impl Run<'_> {
             .build()?;
         runtime.block_on(async {
             let mut worlds = Vec::new();
-            for _ in 0..self.cli.orders {
-                worlds.push(World::new(self.cli.storage).await?);
+            for order in 0..self.cli.orders {
+                worlds.push(World::for_order(self.cli.storage, order).await?);
             }
             let mut seen = Seen::default();
             for seed in seeds {

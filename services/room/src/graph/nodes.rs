@@ -34,6 +34,7 @@ pub(crate) fn record(parent: Option<&OwnedEventId>, values: &Delta) -> StateNode
     StateNode {
         parent: parent.map(ToString::to_string).unwrap_or_default(),
         values: values.iter().map(value).collect(),
+        apart: String::new(),
     }
 }
 

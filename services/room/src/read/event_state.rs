@@ -11,7 +11,8 @@ use ruma::{EventId, OwnedEventId, RoomId};
 
 use super::RoomReader;
 use crate::tables::{
-    EventStateRow, MEMBER_SHARDS, ROOM_EVENT_STATES, ROOM_STATE_NODES, StateNodeRow, corrupt,
+    EventStateRow, MEMBER_SHARDS, NodeName, ROOM_EVENT_STATES, ROOM_STATE_NODES, StateNodeRow,
+    corrupt,
 };
 
 /// Nodes in one chain: each is at least twice as large as the next, so that this is never reached.
@@ -178,7 +179,11 @@ impl RoomReader {
     ) -> Result<(Node, Option<String>), StoreError> {
         let header = self.event_state(&id).await?;
         let header = header.ok_or_else(|| corrupt(&ROOM_EVENT_STATES, "a node is missing"))?;
-        let values = Arc::new(self.node_values(room_id, &id).await?);
+        let name = NodeName {
+            event_id: id.as_str(),
+            apart: header.apart.as_deref(),
+        };
+        let values = Arc::new(self.node_values(room_id, &name).await?);
         let node = Node {
             id: id.clone(),
             values,
@@ -199,8 +204,12 @@ impl RoomReader {
         row.as_ref().map(EventStateRow::read).transpose()
     }
 
-    async fn node_values(&self, room_id: &RoomId, node: &EventId) -> Result<Delta, StoreError> {
-        let partition = StateNodeRow::partition(room_id.as_str(), node.as_str());
+    async fn node_values(
+        &self,
+        room_id: &RoomId,
+        node: &NodeName<'_>,
+    ) -> Result<Delta, StoreError> {
+        let partition = StateNodeRow::partition(room_id.as_str(), node);
         let mut values = Delta::new();
         for row in self.all(&ROOM_STATE_NODES, partition, Range::all()).await? {
             let row = StateNodeRow::read(&row)?;

@@ -20,6 +20,7 @@ use crate::{
     hot::Hot,
     rooms::Inner,
     tables::{BucketKind, BucketRow, ROOM_BUCKETS, bucket_of_backfilled},
+    written::Written,
 };
 
 impl Rooms {
@@ -179,7 +180,7 @@ impl Inner {
         };
         let kind = room_entry::Kind::Backfilled(backfilled);
         let entry = hot.entry(self.clock.now_ms(), Vec::new(), kind);
-        Ok(Decision::taken(hot, pdu, vec![entry]))
+        Ok(Decision::taken(hot, pdu, Written::of(entry)))
     }
 
     async fn hide_older(
@@ -208,12 +209,12 @@ impl Inner {
             position: position.packed(),
         };
         let kind = room_entry::Kind::Backfilled(backfilled);
-        let entries = vec![hot.entry(self.clock.now_ms(), Vec::new(), kind)];
+        let written = Written::of(hot.entry(self.clock.now_ms(), Vec::new(), kind));
         let judged = Judged::Rejected(pdu.clone());
         hot.under_way.insert(pdu.event_id().to_owned(), judged);
         Ok(Decision {
             fate: Fate::Rejected { reason },
-            entries,
+            written,
         })
     }
 

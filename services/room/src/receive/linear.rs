@@ -7,7 +7,7 @@ use ruma::{
 };
 
 use super::{AuthEvents, Decision, Fate, forked::Before};
-use crate::{RoomError, entry::Place, hot::Hot, read::Chain, rooms::Inner};
+use crate::{RoomError, entry::Place, hot::Hot, read::Chain, rooms::Inner, written::Written};
 
 impl Inner {
     /// Judges an event by the current state, which is the state before it, and takes it in.
@@ -53,6 +53,6 @@ impl Inner {
         };
         let circumstances = self.circumstances(self.redacted_by(hot, pdu).await?);
         let entry = hot.accept_at(pdu, place, circumstances);
-        Ok(Decision::taken(hot, pdu, vec![entry]))
+        Ok(Decision::taken(hot, pdu, Written::of(entry)))
     }
 }

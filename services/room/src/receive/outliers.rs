@@ -5,7 +5,7 @@ use hanse_proto::room::{Event, EventStatus, room_entry};
 use ruma::{EventId, RoomId};
 
 use super::{Arrived, Decision, Fate, ReceiveOutliers, UNDER_WAY_MAX, check_events, signed};
-use crate::{RoomError, Rooms, hot::Hot, rooms::Inner};
+use crate::{RoomError, Rooms, hot::Hot, rooms::Inner, written::Written};
 
 impl Rooms {
     /// Keeps parts of auth chains or of states, those before others first ([spec]). Each is judged by
@@ -79,7 +79,7 @@ impl Inner {
             ..Event::default()
         };
         let kind = room_entry::Kind::Event(event);
-        let entries = vec![hot.entry(self.clock.now_ms(), Vec::new(), kind)];
-        Decision { fate, entries }
+        let written = Written::of(hot.entry(self.clock.now_ms(), Vec::new(), kind));
+        Decision { fate, written }
     }
 }

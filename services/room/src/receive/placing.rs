@@ -2,21 +2,19 @@
 
 use hanse_event::{Judged, Pdu, power, redact};
 use hanse_log::Position;
-use hanse_proto::{
-    log::Entry,
-    room::{EventState, EventStatus, Redacted, StateChange},
-};
+use hanse_proto::room::{EventState, EventStatus, Redacted, StateChange};
 use ruma::OwnedEventId;
 
 use super::{Coming, Decision, Fate, forked::Before};
 use crate::{
     DEPTH_BUCKET_BITS, RoomError,
-    entry::{Circumstances, Place, Resolved},
+    entry::{Circumstances, Place},
     graph::{Change, Graph, View, extended, record},
     hot::Hot,
     read::{Delta, StateKey},
     rooms::Inner,
     tables::{BucketKind, BucketRow, ROOM_BUCKETS},
+    written::Written,
 };
 
 /// Where an event goes, and what that changes of the current state besides.
@@ -36,8 +34,8 @@ impl Inner {
         let pdu = coming.pdu;
         let placed = self.place(hot, coming, before).await?;
         let circumstances = self.circumstances(self.redacted_by(hot, pdu).await?);
-        let entries = self.enter(hot, pdu, placed, circumstances).await?;
-        Ok(Decision::taken(hot, pdu, entries))
+        let written = self.enter(hot, pdu, placed, circumstances).await?;
+        Ok(Decision::taken(hot, pdu, written))
     }
 
     /// Takes an event of ours in that does not follow all of the room's ends.
@@ -47,7 +45,7 @@ impl Inner {
         pdu: &Pdu,
         before: &Before,
         circumstances: Circumstances<'_>,
-    ) -> Result<Vec<Entry>, RoomError> {
+    ) -> Result<Written, RoomError> {
         let placed = self.place(hot, &Coming::of_ours(pdu), before).await?;
         self.enter(hot, pdu, placed, circumstances).await
     }
@@ -94,10 +92,12 @@ impl Inner {
         pdu: &Pdu,
         Placed { place, others }: Placed,
         circumstances: Circumstances<'_>,
-    ) -> Result<Vec<Entry>, RoomError> {
-        let mut entries = vec![hot.accept_at(pdu, place, circumstances)];
-        entries.extend(self.resolved_entries(hot, others).await?);
-        Ok(entries)
+    ) -> Result<Written, RoomError> {
+        let others = self.with_bodies(hot, others).await?;
+        hot.head.resolving = !others.is_empty();
+        let mut written = Written::of(hot.accept_at(pdu, place, circumstances));
+        self.resolve_to(hot, others, &mut written);
+        Ok(written)
     }
 
     fn own_change(&self, hot: &Hot, pdu: &Pdu, change: Option<&Change>) -> Option<StateChange> {
@@ -139,41 +139,6 @@ impl Inner {
         graph.changes(&new, &current).await
     }
 
-    async fn resolved_entries(
-        &self,
-        hot: &mut Hot,
-        changes: Vec<Change>,
-    ) -> Result<Vec<Entry>, RoomError> {
-        let mut entries = Vec::with_capacity(changes.len());
-        let circumstances = self.circumstances(None);
-        let mut left = changes.len();
-        for change in changes {
-            left -= 1;
-            let value = self.body(hot, change.value).await?;
-            let previous = self.body(hot, change.previous).await?;
-            let (event_type, state_key) = &change.key;
-            let resolved = Resolved {
-                event_type,
-                state_key,
-                value,
-                previous,
-            };
-            entries.push(hot.resolve(resolved, left == 0, &circumstances));
-        }
-        Ok(entries)
-    }
-
-    async fn body(
-        &self,
-        hot: &Hot,
-        event_id: Option<OwnedEventId>,
-    ) -> Result<Option<Pdu>, RoomError> {
-        match event_id {
-            Some(event_id) => self.graph(hot).pdu(&event_id).await,
-            None => Ok(None),
-        }
-    }
-
     /// Keeps an event that is not shown, with its state: others may follow it.
     pub(super) async fn hide(
         &self,
@@ -203,10 +168,8 @@ impl Inner {
             _ => Judged::Usable(pdu.clone()),
         };
         hot.under_way.insert(pdu.event_id().to_owned(), judged);
-        Ok(Decision {
-            fate,
-            entries: vec![entry],
-        })
+        let written = Written::of(entry);
+        Ok(Decision { fate, written })
     }
 
     /// A state as the entry of its event carries it.
@@ -304,11 +267,11 @@ impl Inner {
 
 impl Decision {
     /// An accepted event.
-    pub(super) fn taken(hot: &mut Hot, pdu: &Pdu, entries: Vec<Entry>) -> Self {
+    pub(super) fn taken(hot: &mut Hot, pdu: &Pdu, written: Written) -> Self {
         let judged = Judged::Usable(pdu.clone());
         hot.under_way.insert(pdu.event_id().to_owned(), judged);
         let fate = Fate::Accepted;
-        Self { fate, entries }
+        Self { fate, written }
     }
 }
 

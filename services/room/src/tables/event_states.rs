@@ -22,6 +22,8 @@ pub(crate) static ROOM_EVENT_STATES: Table = Table {
         Column::text("parent"),
         // For state events: the event that held its key before it.
         Column::text("replaced"),
+        // Where this event introduced that node, if its values do not stand under the event's id.
+        Column::text("apart"),
     ],
 };
 
@@ -32,6 +34,7 @@ pub(crate) struct EventStateRow {
     pub(crate) node: Option<String>,
     pub(crate) parent: Option<String>,
     pub(crate) replaced: Option<String>,
+    pub(crate) apart: Option<String>,
 }
 
 impl EventStateRow {
@@ -45,6 +48,7 @@ impl EventStateRow {
             self.node.into(),
             self.parent.into(),
             self.replaced.into(),
+            self.apart.into(),
         ]
     }
 
@@ -55,6 +59,7 @@ impl EventStateRow {
             node: columns.text_or_null()?,
             parent: columns.text_or_null()?,
             replaced: columns.text_or_null()?,
+            apart: columns.text_or_null()?,
         })
     }
 }

@@ -4,8 +4,9 @@ use hanse_store::{Column, Key, Kind, Row, StoreError, Table, Value};
 
 use super::Columns;
 
-/// Partition `(room_id, node)`, a node having the id of the event that introduced it; clustering
-/// `(event_type, state_key)`. What lies below it says its event's row of `room_event_states`.
+/// Partition `(room_id, node)`, a node having the id of the event that introduced it, and where that
+/// event's row of `room_event_states` says so, a name behind it; clustering `(event_type,
+/// state_key)`. What lies below it says that row, too.
 pub(crate) static ROOM_STATE_NODES: Table = Table {
     name: "room_state_nodes",
     kind: Kind::Stamped,
@@ -16,6 +17,24 @@ pub(crate) static ROOM_STATE_NODES: Table = Table {
     values: &[Column::text("event_id")],
 };
 
+/// Where the values of a node stand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeName<'a> {
+    /// The event that introduced it.
+    pub(crate) event_id: &'a str,
+    /// Set where they were written in entries of their own.
+    pub(crate) apart: Option<&'a str>,
+}
+
+impl NodeName<'_> {
+    fn text(&self) -> String {
+        match self.apart {
+            Some(apart) => format!("{} {apart}", self.event_id),
+            None => self.event_id.to_owned(),
+        }
+    }
+}
+
 /// A row of [`ROOM_STATE_NODES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StateNodeRow {
@@ -25,11 +44,11 @@ pub(crate) struct StateNodeRow {
 }
 
 impl StateNodeRow {
-    pub(crate) fn partition(room_id: &str, node: &str) -> Vec<Value> {
-        vec![room_id.into(), node.into()]
+    pub(crate) fn partition(room_id: &str, node: &NodeName<'_>) -> Vec<Value> {
+        vec![room_id.into(), node.text().into()]
     }
 
-    pub(crate) fn key(&self, room_id: &str, node: &str) -> Key {
+    pub(crate) fn key(&self, room_id: &str, node: &NodeName<'_>) -> Key {
         let clustering = vec![
             self.event_type.as_str().into(),
             self.state_key.as_str().into(),

@@ -54,17 +54,23 @@ impl Branch {
 
     /// The next event of the branch.
     pub(crate) fn send(&mut self, draft: Draft) -> Received {
+        let last = self.last.clone();
+        self.send_after(draft, &[&last])
+    }
+
+    /// An event that follows others, the branch's state being that before it.
+    pub(crate) fn send_after(&mut self, draft: Draft, prev: &[&Pdu]) -> Received {
         let wanted = draft.auth_types(self.rules).unwrap();
         let held = |(event_type, key): &(ruma::events::StateEventType, String)| {
             self.state
                 .get(&(event_type.to_string(), key.clone()))
                 .cloned()
         };
-        let depth = self.last.depth() + 1;
+        let depth = prev.iter().map(|pdu| pdu.depth()).max().unwrap() + 1;
         let place = Placement {
             room_id: self.room.clone(),
             rules: self.rules,
-            prev_events: vec![self.last.event_id().to_owned()],
+            prev_events: prev.iter().map(|pdu| pdu.event_id().to_owned()).collect(),
             auth_events: wanted.iter().filter_map(held).collect(),
             depth,
             origin_server_ts: time(depth as u32 * 10),

@@ -15,6 +15,7 @@ mod install;
 mod membership;
 mod out_of_band;
 mod placing;
+mod portions;
 mod redaction;
 mod remote_room;
 mod sending;

@@ -39,8 +39,9 @@ pub(crate) struct Probe {
     store: Arc<EmbeddedStore>,
     /// Rows asked for by key, scans and the rows they returned, appends.
     reads: AtomicUsize,
-    /// Appends to refuse as `Full`.
+    /// Appends to refuse as `Full`, and how many to take before.
     refusals: AtomicUsize,
+    spared: AtomicUsize,
     /// Held by a test to keep appends waiting.
     pub(crate) gate: tokio::sync::Mutex<()>,
     /// Appends until the store does nothing more; negative: it lives on.
@@ -97,7 +98,8 @@ impl Store for Probe {
             drop(self.gate.lock().await);
             let left = |left: usize| left.checked_sub(1);
             let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
-            if self.refusals.fetch_update(set, get, left).is_ok() {
+            let is_spared = self.spared.fetch_update(set, get, left).is_ok();
+            if !is_spared && self.refusals.fetch_update(set, get, left).is_ok() {
                 return Err(StoreError::Full);
             }
             self.count_down().await;
@@ -137,7 +139,17 @@ impl Probe {
     }
 
     pub(crate) fn refuse_appends(&self, count: usize) {
+        self.refuse_appends_after(0, count);
+    }
+
+    /// Takes some, and then refuses some.
+    pub(crate) fn refuse_appends_after(&self, taken: usize, count: usize) {
+        self.spared.store(taken, Ordering::Relaxed);
         self.refusals.store(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refusals_left(&self) -> usize {
+        self.refusals.load(Ordering::Relaxed)
     }
 
     pub(crate) fn reads(&self) -> usize {
@@ -163,20 +175,32 @@ pub(crate) struct World {
     pub(crate) rooms: Rooms,
     pub(crate) probe: Arc<Probe>,
     pub(crate) directory: Arc<TempDir>,
+    portion_bytes_max: usize,
     logs: SlotLogs,
     tasks: Tasks,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::open(Arc::new(tempfile::tempdir().unwrap()), 100).await
+        Self::holding(100).await
     }
 
     pub(crate) async fn holding(rooms_held_max: u64) -> Self {
-        Self::open(Arc::new(tempfile::tempdir().unwrap()), rooms_held_max).await
+        let whole = RoomParts::PORTION_BYTES_MAX;
+        Self::open(
+            Arc::new(tempfile::tempdir().unwrap()),
+            rooms_held_max,
+            whole,
+        )
+        .await
     }
 
-    async fn open(directory: Arc<TempDir>, rooms_held_max: u64) -> Self {
+    /// With batches so small that one event may need several.
+    pub(crate) async fn in_portions_of(bytes: usize) -> Self {
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), 100, bytes).await
+    }
+
+    async fn open(directory: Arc<TempDir>, rooms_held_max: u64, portion_bytes_max: usize) -> Self {
         let clock = SystemClock::shared();
         let mut options = Options::new(Arc::new(move || clock.now_ms()));
         options.durability = hanse_store_embedded::Durability::Os;
@@ -184,6 +208,7 @@ impl World {
             store: EmbeddedStore::open(directory.path(), options).unwrap(),
             reads: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
+            spared: AtomicUsize::new(0),
             gate: tokio::sync::Mutex::new(()),
             left: AtomicI64::new(-1),
             half: AtomicBool::new(false),
@@ -211,12 +236,14 @@ impl World {
             server_name: server_name!("hanse.test").to_owned(),
             key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
             rooms_held_max,
+            portion_bytes_max,
             router: Router::alone(),
         });
         Self {
             rooms,
             probe,
             directory,
+            portion_bytes_max,
             logs,
             tasks,
         }
@@ -231,8 +258,9 @@ impl World {
     /// Ends everything, and starts anew on the same store.
     pub(crate) async fn reopen(self) -> Self {
         let directory = Arc::clone(&self.directory);
+        let portion = self.portion_bytes_max;
         self.close().await;
-        Self::open(directory, 100).await
+        Self::open(directory, 100, portion).await
     }
 
     /// Cuts every task where it stands, and starts anew on the same store.
@@ -240,8 +268,9 @@ impl World {
         let directory = Arc::clone(&self.directory);
         self.tasks.hard().cancel();
         self.tasks.finish().await;
+        let portion = self.portion_bytes_max;
         drop(self);
-        Self::open(directory, 100).await
+        Self::open(directory, 100, portion).await
     }
 
     /// Rows of a partition.

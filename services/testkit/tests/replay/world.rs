@@ -125,6 +125,7 @@ impl World {
             server_name: server_name!("hanse.test").to_owned(),
             key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
             rooms_held_max: 100,
+            portion_bytes_max: RoomParts::PORTION_BYTES_MAX,
             router: Router::alone(),
         });
         let users = Users::new(UserParts {

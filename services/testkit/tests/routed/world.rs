@@ -255,6 +255,7 @@ fn domains(
         server_name: server_name!("hanse.test").to_owned(),
         key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
         rooms_held_max: 100,
+        portion_bytes_max: RoomParts::PORTION_BYTES_MAX,
         router: router.clone(),
     });
     rooms.carry_device_changes();
