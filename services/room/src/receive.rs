@@ -187,18 +187,14 @@ impl Inner {
         let (mut arrived, mut tickets) = (Vec::new(), Vec::new());
         self.decide_all(&mut hot, handed, &mut arrived, &mut tickets)
             .await?;
-        match self.bring_ends_together(&mut hot).await {
-            Ok(dummy) => {
-                let whole = dummy.as_ref().is_none_or(|dummy| dummy.whole);
-                *held = Some(hot).filter(|_| whole);
-                Ok((arrived, tickets, dummy.map(|dummy| dummy.ticket)))
-            }
-            Err(_) => {
-                // What has arrived has arrived.
-                metrics::counter!("hanse_room_dummy_events_failed_total").increment(1);
-                Ok((arrived, tickets, None))
-            }
-        }
+        let Ok(dummy) = self.bring_ends_together(&mut hot).await else {
+            // What has arrived has arrived.
+            metrics::counter!("hanse_room_dummy_events_failed_total").increment(1);
+            return Ok((arrived, tickets, None));
+        };
+        let whole = dummy.as_ref().is_none_or(|dummy| dummy.whole);
+        *held = Some(hot).filter(|_| whole);
+        Ok((arrived, tickets, dummy.map(|dummy| dummy.ticket)))
     }
 
     async fn decide_all(
