@@ -416,6 +416,9 @@ pub struct SweptEvent {
     /// Whether the event is not known from elsewhere, either.
     #[prost(bool, tag = "4")]
     pub forgotten: bool,
+    /// Whether it is a membership that came out of band: as such it is still known.
+    #[prost(bool, tag = "5")]
+    pub out_of_band: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SweptValue {
@@ -426,6 +429,9 @@ pub struct SweptValue {
     /// Packed position.
     #[prost(int64, tag = "3")]
     pub position: i64,
+    /// Whether the key had another value afterwards: only what it was goes.
+    #[prost(bool, tag = "4")]
+    pub replaced: bool,
 }
 /// A membership of a local user in a room that this server is not in: an invitation, a knock, or the
 /// end of either.

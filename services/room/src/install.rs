@@ -16,6 +16,7 @@ mod commit;
 mod job;
 mod order;
 mod piece;
+mod site;
 mod staging;
 mod sweep;
 
@@ -183,7 +184,7 @@ impl Inner {
         let cell = cell.ok_or(AppendError::Overloaded { slot })?;
         let mut held = cell.lock().await;
         // Out of the cell while it works: one that is dropped in the middle of a piece is begun anew.
-        let begun = held.take().filter(|job| job.scope.basis == basis);
+        let begun = held.take().filter(|job| job.scope.site.basis == basis);
         let mut job = if let Some(begun) = begun {
             begun
         } else {

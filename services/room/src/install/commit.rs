@@ -29,10 +29,10 @@ impl Inner {
         scope: &Scope,
         writing: &Writing,
     ) -> Result<Installed, RoomError> {
-        let cell = self.cells.cell(&scope.room_id);
+        let cell = self.cells.cell(&scope.site.room_id);
         let mut guard = cell.lock().await;
         *guard = None;
-        if self.reader.head(&scope.room_id).await?.is_some() {
+        if self.reader.head(&scope.site.room_id).await?.is_some() {
             return Ok(Installed::Here);
         }
         let mut hot = self.hot_of_installed(scope, writing).await?;
@@ -40,7 +40,7 @@ impl Inner {
         let installed = self.installed_entry(scope, writing, &hot).await?;
         let join = self.joined_entry(scope, &mut hot);
         // The memory is not kept: it holds only what the join needed.
-        let ticket = scope.submit(self, vec![installed, join])?;
+        let ticket = scope.site.submit(self, vec![installed, join])?;
         drop(guard);
         let first = ticket.applied().await?;
         let sent = Sent {
@@ -53,8 +53,8 @@ impl Inner {
 
     /// The state that authorises the join, and that is shown to whoever is invited.
     async fn hot_of_installed(&self, scope: &Scope, writing: &Writing) -> Result<Hot, RoomError> {
-        let (room_id, version) = (scope.room_id.clone(), &scope.staged.version);
-        let mut hot = Hot::empty(room_id, scope.slot, scope.basis, version)?;
+        let (room_id, version) = (scope.site.room_id.clone(), &scope.staged.version);
+        let mut hot = Hot::empty(room_id, scope.site.slot, scope.site.basis, version)?;
         hot.head.joined_members = writing.joined;
         hot.head.invited_members = writing.invited;
         let authorising = auth_types_of(&scope.join, scope.rules).unwrap_or_default();
@@ -65,11 +65,10 @@ impl Inner {
         let shown = stripped::SHOWN.iter();
         let shown = shown.map(|event_type| ((*event_type).to_owned(), String::new()));
         for (event_type, state_key) in authorising.chain([own]).chain(shown) {
-            let value = self
-                .reader
-                .value(&scope.room_id, &event_type, &state_key, Position::END);
+            let (room_id, end) = (&scope.site.room_id, Position::END);
+            let value = self.reader.value(room_id, &event_type, &state_key, end);
             let body = match value.await? {
-                Some(value) => self.reader.state_body(&scope.room_id, &value).await?,
+                Some(value) => self.reader.state_body(room_id, &value).await?,
                 None => None,
             };
             hot.hold(event_type, state_key, body.map(|event| event.pdu));
@@ -146,7 +145,7 @@ impl Inner {
                     String::new()
                 },
             });
-            relays.extend(notice(&scope.room_id, user, &membership));
+            relays.extend(notice(&scope.site.room_id, user, &membership));
         }
         let counts = writing.counts;
         let installed = StateInstalled {
@@ -155,7 +154,8 @@ impl Inner {
             auth_events: counts.behind.into(),
             local_memberships,
         };
-        let mut entry = scope.entry(self, room_entry::Kind::StateInstalled(installed));
+        let kind = room_entry::Kind::StateInstalled(installed);
+        let mut entry = scope.site.entry(self, kind);
         entry.relays = relays;
         Ok(entry)
     }
@@ -170,7 +170,7 @@ impl Inner {
         let Ok(user) = UserId::parse(user) else {
             return Ok(false);
         };
-        let held = self.reader.user_room(&user, &scope.room_id).await?;
+        let held = self.reader.user_room(&user, &scope.site.room_id).await?;
         Ok(held.is_some_and(|held| held.event_id == event_id))
     }
 }

@@ -1,25 +1,18 @@
 //! One installation, from what is staged to the room.
 
 use hanse_event::{Pdu, room_version};
-use hanse_log::{Basis, Position, Slot, Ticket};
-use hanse_proto::{log::Entry, room::room_entry};
-use ruma::{OwnedEventId, OwnedRoomId, room_version_rules::RoomVersionRules};
+use hanse_log::Basis;
+use ruma::{OwnedEventId, room_version_rules::RoomVersionRules};
 
-use super::{Staged, Step, order::Closure, piece::Writing, sweep::Sweep};
-use crate::{
-    RoomError, commands::InstallState, entry::room_entry_of, graph::Graph, hot::implied_create,
-    rooms::Inner,
-};
+use super::{Staged, Step, order::Closure, piece::Writing, site::Site, sweep::Sweep};
+use crate::{RoomError, commands::InstallState, graph::Graph, hot::implied_create, rooms::Inner};
 
 /// Staged events that are looked at in one go.
 const READ_MAX: u32 = 128;
 
 /// What is installed where.
 pub(crate) struct Scope {
-    /// Of the slot, when the job was begun.
-    pub(crate) basis: Basis,
-    pub(super) slot: Slot,
-    pub(super) room_id: OwnedRoomId,
+    pub(super) site: Site,
     pub(super) rules: &'static RoomVersionRules,
     pub(super) staged: Staged,
     pub(super) join: Pdu,
@@ -50,9 +43,11 @@ impl Job {
         let leftovers = inner.has_leftovers(&staged.room_id).await?;
         Ok(Self {
             scope: Scope {
-                basis,
-                slot: inner.logs.slot_of(staged.room_id.as_str()),
-                room_id: staged.room_id.clone(),
+                site: Site {
+                    basis,
+                    slot: inner.logs.slot_of(staged.room_id.as_str()),
+                    room_id: staged.room_id.clone(),
+                },
                 rules: room_version::rules(&staged.version)?,
                 join: command.join.0.clone(),
                 staged,
@@ -127,14 +122,14 @@ impl Job {
         if let Some(writing) = &mut self.writing {
             writing.settle().await?;
         }
-        self.sweep = Some(Sweep::before(Position::END));
+        self.sweep = Some(Sweep::whole());
         self.failed = Some(error);
         Ok(Step::More)
     }
 
     async fn sweep_on(&mut self, inner: &Inner) -> Result<Step, RoomError> {
         if let Some(sweep) = &mut self.sweep
-            && !sweep.next_page(inner, &self.scope).await?
+            && !sweep.next_page(inner, &self.scope.site).await?
         {
             return Ok(Step::More);
         }
@@ -148,7 +143,7 @@ impl Scope {
     pub(super) fn graph<'a>(&'a self, inner: &'a Inner) -> Graph<'a> {
         Graph {
             reader: &inner.reader,
-            room_id: &self.room_id,
+            room_id: &self.site.room_id,
             rules: self.rules,
             bodies: &inner.bodies,
             forks: &inner.forks,
@@ -158,19 +153,11 @@ impl Scope {
 
     /// Everything that an event stands behind directly.
     pub(super) fn auth_events(&self, pdu: &Pdu) -> Vec<OwnedEventId> {
-        let create = implied_create(&self.room_id, self.rules);
+        let create = implied_create(&self.site.room_id, self.rules);
         let create = create.filter(|id| id != pdu.event_id());
         let mut ids = pdu.auth_events().to_vec();
         ids.extend(create.filter(|id| !pdu.auth_events().contains(id)));
         ids
-    }
-
-    pub(super) fn entry(&self, inner: &Inner, kind: room_entry::Kind) -> Entry {
-        room_entry_of(&self.room_id, inner.clock.now_ms(), Vec::new(), kind)
-    }
-
-    pub(super) fn submit(&self, inner: &Inner, entries: Vec<Entry>) -> Result<Ticket, RoomError> {
-        Ok(inner.logs.submit(self.slot, Some(self.basis), entries)?)
     }
 }
 

@@ -114,7 +114,7 @@ impl Writing {
         while self.under_way.len() >= UNDER_WAY_MAX {
             self.wait_for_one().await?;
         }
-        self.under_way.push_back(scope.submit(inner, entries)?);
+        self.under_way.push_back(scope.site.submit(inner, entries)?);
         if self.recent.len() > RECENT_MAX {
             self.settle().await?;
         }
@@ -196,7 +196,8 @@ impl Writing {
             Err(_) => Judged::Rejected(pdu.clone()),
         };
         self.recent.insert(pdu.event_id().to_owned(), judged);
-        Ok(scope.entry(inner, room_entry::Kind::StateInstalling(event)))
+        let kind = room_entry::Kind::StateInstalling(event);
+        Ok(scope.site.entry(inner, kind))
     }
 
     /// `Err`: the rule that refuses it, for people.

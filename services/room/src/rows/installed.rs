@@ -107,7 +107,9 @@ pub(super) fn swept_rows(room_id: &str, swept: &StateSwept, rows: &mut Rows) {
         let position = Position::from_packed(event.position);
         let body = EventRow::key(room_id, event.shelf, position);
         rows.delete(&ROOM_EVENTS, body);
-        if event.forgotten {
+        if event.out_of_band {
+            kept_aside_row(room_id, &event.event_id, position, rows);
+        } else if event.forgotten {
             rows.delete(&EVENTS, EventIdRow::key(&event.event_id));
         }
     }
@@ -121,9 +123,23 @@ pub(super) fn swept_rows(room_id: &str, swept: &StateSwept, rows: &mut Rows) {
             membership: None,
         };
         rows.delete(&ROOM_STATE_VERSIONS, version.version_key(room_id));
-        let key = StateRow::key(room_id, &value.event_type, &value.state_key);
-        rows.delete(&ROOM_STATE, key);
+        if !value.replaced {
+            let key = StateRow::key(room_id, &value.event_type, &value.state_key);
+            rows.delete(&ROOM_STATE, key);
+        }
     }
+}
+
+/// An event whose body is in `hidden_events`.
+fn kept_aside_row(room_id: &str, event_id: &str, position: Position, rows: &mut Rows) {
+    let place = EventIdRow {
+        room_id: room_id.to_owned(),
+        bucket: BY_ID,
+        position,
+        status: EventStatus::Outlier.into(),
+        arrived: None,
+    };
+    rows.put(&EVENTS, EventIdRow::key(event_id), place.values());
 }
 
 /// The event, kept aside, and the user's membership. The room's own state is not ours to know.
@@ -133,14 +149,7 @@ pub(super) fn out_of_band_rows(
     position: Position,
     rows: &mut Rows,
 ) {
-    let place = EventIdRow {
-        room_id: room_id.to_owned(),
-        bucket: BY_ID,
-        position,
-        status: EventStatus::Outlier.into(),
-        arrived: None,
-    };
-    rows.put(&EVENTS, EventIdRow::key(&member.event_id), place.values());
+    kept_aside_row(room_id, &member.event_id, position, rows);
     let body = HiddenEventRow {
         json: member.json.clone(),
         reason: String::new(),
