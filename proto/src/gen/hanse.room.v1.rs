@@ -5,7 +5,7 @@ pub struct RoomEntry {
     pub room_id: ::prost::alloc::string::String,
     #[prost(
         oneof = "room_entry::Kind",
-        tags = "10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24"
+        tags = "10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25"
     )]
     pub kind: ::core::option::Option<room_entry::Kind>,
 }
@@ -37,6 +37,8 @@ pub mod room_entry {
         OutOfBandMembership(super::OutOfBandMembership),
         #[prost(message, tag = "24")]
         StateNodePart(super::StateNodePart),
+        #[prost(message, tag = "25")]
+        Installation(super::Installation),
     }
 }
 /// A PDU takes its place in the room's timeline.
@@ -432,6 +434,19 @@ pub struct SweptValue {
     /// Whether the key had another value afterwards: only what it was goes.
     #[prost(bool, tag = "4")]
     pub replaced: bool,
+}
+/// An installation of the room writes its first events, or nothing of any is left to be taken away: the
+/// room is there, or everything is swept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Installation {
+    /// The slot.
+    #[prost(uint32, tag = "1")]
+    pub slot: u32,
+    /// When it began; Unix milliseconds.
+    #[prost(int64, tag = "2")]
+    pub began_at_ms: i64,
+    #[prost(bool, tag = "3")]
+    pub ended: bool,
 }
 /// A membership of a local user in a room that this server is not in: an invitation, a knock, or the
 /// end of either.

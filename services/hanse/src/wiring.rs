@@ -67,6 +67,7 @@ pub(crate) async fn wire(
     let users = users(surroundings, &store, &logs, &way)?;
     let rooms = rooms(surroundings, &store, &logs, &deployment, &way);
     rooms.carry_device_changes();
+    rooms.collect_installations(surroundings.lifecycle.tasks(Stage::Work));
     let domains = DomainHandles {
         typing: cluster.as_ref().map_or_else(
             || Typing::alone(Arc::clone(&surroundings.clock), random.as_ref()),

@@ -7,11 +7,14 @@
 //! is shown any of it until the last batch, which has the join in it and gives the room its head.
 //!
 //! The owner works in steps of two seconds, one for each command: whatever the size of the state, no
-//! deadline passes, and when whoever joins goes away, the work ends.
+//! deadline passes, and when whoever joins goes away, the work ends. What nobody goes on with is taken
+//! away after an hour ([`Rooms::collect_installations`]).
 //!
 //! Invariant: of the state only ids are in memory, and the bodies of what is being written.
 //! Invariant: other rooms of the slot wait for a few bounded batches at most.
 
+mod claims;
+mod collect;
 mod commit;
 mod job;
 mod order;
@@ -20,19 +23,18 @@ mod site;
 mod staging;
 mod sweep;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::time::Duration;
 
 use hanse_event::{Pdu, room_version};
 use hanse_log::AppendError;
-use parking_lot::Mutex;
 use ruma::{
-    OwnedRoomId, RoomId, RoomVersionId,
+    RoomVersionId,
     events::{TimelineEventType, room::member::MembershipState},
 };
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::job::Job;
 pub use self::staging::{Staged, Staging};
+pub(crate) use self::{claims::Installs, job::Job};
 use crate::{
     RoomError, Rooms, Sent,
     commands::{InstallState, SignedEvent},
@@ -46,10 +48,6 @@ pub const INSTALLED_MAX: u32 = 500_000;
 const STEP: Duration = Duration::from_secs(2);
 /// Steps before whoever waits gives up.
 const STEPS_MAX: usize = 1_000;
-/// Installations under way in one process.
-const JOBS_MAX: usize = 4;
-/// After so long without a step an installation may be given up for another.
-const IDLE: Duration = Duration::from_mins(1);
 
 /// What became of an installation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,53 +88,6 @@ pub(crate) enum Step {
     /// To be gone on with.
     More,
     Done(Installed),
-}
-
-/// The installations under way in this process.
-#[derive(Default)]
-pub(crate) struct Installs {
-    jobs: Mutex<HashMap<OwnedRoomId, Held>>,
-}
-
-type JobCell = Arc<tokio::sync::Mutex<Option<Job>>>;
-
-struct Held {
-    job: JobCell,
-    staged: String,
-    used_at: Duration,
-}
-
-impl Installs {
-    /// Whether a room is being installed, so that it cannot begin in another way.
-    pub(crate) fn is_under_way(&self, room_id: &RoomId) -> bool {
-        self.jobs.lock().contains_key(room_id)
-    }
-
-    /// The cell of an installation, if there is room for one more.
-    fn claim(&self, command: &InstallState, now: Duration) -> Option<JobCell> {
-        let mut jobs = self.jobs.lock();
-        let held = jobs.get_mut(&command.room_id);
-        if let Some(held) = held.filter(|held| held.staged == command.staged.id) {
-            held.used_at = now;
-            return Some(Arc::clone(&held.job));
-        }
-        jobs.retain(|_, held| now.saturating_sub(held.used_at) < IDLE);
-        if jobs.len() >= JOBS_MAX || jobs.contains_key(&command.room_id) {
-            return None;
-        }
-        let job = JobCell::default();
-        let held = Held {
-            job: Arc::clone(&job),
-            staged: command.staged.id.clone(),
-            used_at: now,
-        };
-        jobs.insert(command.room_id.clone(), held);
-        Some(job)
-    }
-
-    fn end(&self, room_id: &RoomId) {
-        self.jobs.lock().remove(room_id);
-    }
 }
 
 impl Rooms {
@@ -180,7 +131,7 @@ impl Inner {
         if let Some(done) = self.installed_before(command).await? {
             return Ok(Step::Done(done));
         }
-        let cell = self.installs.claim(command, self.clock.monotonic());
+        let cell = self.installs.claim(&command.staged, self.clock.monotonic());
         let cell = cell.ok_or(AppendError::Overloaded { slot })?;
         let mut held = cell.lock().await;
         // Out of the cell while it works: one that is dropped in the middle of a piece is begun anew.
@@ -200,7 +151,7 @@ impl Inner {
                     return Ok(Step::More);
                 }
                 ended => {
-                    self.installs.end(&command.room_id);
+                    self.installs.end(&command.staged.room_id);
                     return ended;
                 }
             }

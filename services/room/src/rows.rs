@@ -41,6 +41,9 @@ pub fn room_rows(entry: &RoomEntry, position: Position, rows: &mut Rows) {
             installed::out_of_band_rows(room_id, member, position, rows);
         }
         Some(Kind::StateNodePart(part)) => node_part_rows(room_id, part, rows),
+        Some(Kind::Installation(installation)) => {
+            installed::installation_row(room_id, *installation, rows);
+        }
         // Written by a newer version: its rows are that version's to write.
         None => {}
     }

@@ -11,6 +11,7 @@ mod events;
 mod gaps;
 mod heads;
 mod hidden_events;
+mod installations;
 mod receipts;
 mod relations;
 mod shelves;
@@ -37,6 +38,7 @@ pub(crate) use self::{
     gaps::{GapRow, MissingEventRow, ROOM_GAPS, ROOM_MISSING_EVENTS},
     heads::{HeadRow, ROOM_HEADS},
     hidden_events::{HIDDEN_EVENTS, HiddenEventRow},
+    installations::{InstallationRow, ROOM_INSTALLATIONS},
     receipts::{ROOM_RECEIPTS, ReceiptRow},
     relations::{ROOM_RELATIONS, RelationRow},
     shelves::{is_shelf, shelf, shelf_of},
@@ -65,6 +67,7 @@ pub fn tables() -> Vec<&'static Table> {
         &ROOM_EVENT_STATES,
         &ROOM_GAPS,
         &ROOM_HEADS,
+        &ROOM_INSTALLATIONS,
         &ROOM_MISSING_EVENTS,
         &ROOM_RECEIPTS,
         &ROOM_RELATIONS,

@@ -39,13 +39,15 @@ impl Inner {
         self.check_installed_join(scope, &hot).await?;
         let installed = self.installed_entry(scope, writing, &hot).await?;
         let join = self.joined_entry(scope, &mut hot);
+        let ended = room_entry::Kind::Installation(scope.site.ended());
+        let ended = scope.site.entry(self, ended);
         // The memory is not kept: it holds only what the join needed.
-        let ticket = scope.site.submit(self, vec![installed, join])?;
+        let ticket = scope.site.submit(self, vec![installed, ended, join])?;
         drop(guard);
         let first = ticket.applied().await?;
         let sent = Sent {
             event_id: scope.join.event_id().to_owned(),
-            position: Position::new(first.seq(), first.index() + 1),
+            position: Position::new(first.seq(), first.index() + 2),
         };
         let counts = writing.counts;
         Ok(Installed::Now { sent, counts })

@@ -50,6 +50,8 @@ pub(super) struct Writing {
     recent: HashMap<OwnedEventId, Judged>,
     /// Keys of the state, hashed: each has one value.
     keys: HashSet<u128>,
+    /// Whether it is said that something is written.
+    is_begun: bool,
     first: Option<Position>,
     written: i64,
     pub(super) counts: InstalledCounts,
@@ -67,6 +69,7 @@ impl Writing {
             under_way: VecDeque::new(),
             recent: HashMap::new(),
             keys: HashSet::new(),
+            is_begun: false,
             first: None,
             written: 0,
             counts: InstalledCounts {
@@ -110,6 +113,12 @@ impl Writing {
         }
         if entries.is_empty() {
             return self.settle().await;
+        }
+        if !self.is_begun {
+            // Behind the events: the first of these is where the state begins.
+            let began = room_entry::Kind::Installation(scope.site.began(inner.clock.now_ms()));
+            entries.push(scope.site.entry(inner, began));
+            self.is_begun = true;
         }
         while self.under_way.len() >= UNDER_WAY_MAX {
             self.wait_for_one().await?;

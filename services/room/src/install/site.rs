@@ -1,7 +1,10 @@
 //! A room of whose state something is written, or taken away, while it is not here.
 
 use hanse_log::{Basis, Slot, Ticket};
-use hanse_proto::{log::Entry, room::room_entry};
+use hanse_proto::{
+    log::Entry,
+    room::{Installation, room_entry},
+};
 use ruma::OwnedRoomId;
 
 use crate::{RoomError, entry::room_entry_of, rooms::Inner};
@@ -32,5 +35,29 @@ impl Site {
         let ticket = self.submit(inner, vec![self.entry(inner, kind)])?;
         ticket.applied().await?;
         Ok(())
+    }
+
+    /// Says so when it is applied: nothing is left, or what is left is the room's.
+    pub(super) async fn write_ended(&self, inner: &Inner) -> Result<(), RoomError> {
+        let ended = room_entry::Kind::Installation(self.ended());
+        self.write(inner, ended).await
+    }
+
+    /// That from now on something may be left.
+    pub(super) fn began(&self, now_ms: i64) -> Installation {
+        Installation {
+            slot: self.slot.0,
+            began_at_ms: now_ms,
+            ended: false,
+        }
+    }
+
+    /// That nothing is left to be taken away.
+    pub(super) fn ended(&self) -> Installation {
+        Installation {
+            slot: self.slot.0,
+            ended: true,
+            ..Installation::default()
+        }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How long what is staged waits to be installed.
-const STAGED_TTL_MS: i64 = 60 * 60 * 1_000;
+pub(super) const STAGED_TTL_MS: i64 = 60 * 60 * 1_000;
 
 /// A state that waits to be installed; for an hour.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

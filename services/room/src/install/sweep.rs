@@ -72,6 +72,9 @@ impl Sweep {
     ) -> Result<bool, RoomError> {
         let (reader, room_id) = (&inner.reader, &*site.room_id);
         let Some(place) = self.place else {
+            if self.before == Position::END {
+                site.write_ended(inner).await?;
+            }
             return Ok(true);
         };
         let page = place.page(reader, room_id, self.range.clone(), PAGE);

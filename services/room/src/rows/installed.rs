@@ -2,14 +2,15 @@
 
 use hanse_log::{Position, Rows};
 use hanse_proto::room::{
-    EventStatus, LocalMembership, OutOfBandMembership, StateChange, StateInstalled,
+    EventStatus, Installation, LocalMembership, OutOfBandMembership, StateChange, StateInstalled,
     StateInstalling, StateSwept,
 };
 
 use super::present;
 use crate::tables::{
-    BY_ID, EVENTS, EventIdRow, EventRow, HIDDEN_EVENTS, HiddenEventRow, ROOM_EVENTS, ROOM_STATE,
-    ROOM_STATE_VERSIONS, StateRow, USER_ROOMS, UserRoomRow,
+    BY_ID, EVENTS, EventIdRow, EventRow, HIDDEN_EVENTS, HiddenEventRow, InstallationRow,
+    ROOM_EVENTS, ROOM_INSTALLATIONS, ROOM_STATE, ROOM_STATE_VERSIONS, StateRow, USER_ROOMS,
+    UserRoomRow,
 };
 
 /// The event, its body on a shelf, and the value of the state that it is. No change is listed: the
@@ -127,6 +128,17 @@ pub(super) fn swept_rows(room_id: &str, swept: &StateSwept, rows: &mut Rows) {
             let key = StateRow::key(room_id, &value.event_type, &value.state_key);
             rows.delete(&ROOM_STATE, key);
         }
+    }
+}
+
+/// That there is something to take away if nobody goes on with it.
+pub(super) fn installation_row(room_id: &str, installation: Installation, rows: &mut Rows) {
+    let key = InstallationRow::key(installation.slot, room_id);
+    if installation.ended {
+        rows.delete(&ROOM_INSTALLATIONS, key);
+    } else {
+        let values = InstallationRow::values(installation.began_at_ms);
+        rows.put(&ROOM_INSTALLATIONS, key, values);
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     remote_room::{RemoteRoom, remote},
-    world::{World, user},
+    world::{SLOTS, World, user},
 };
 
 /// What a join brought along.
@@ -21,7 +21,7 @@ fn counts(installed: &Installed) -> InstalledCounts {
 }
 
 /// What everybody may see of a room is what the other servers said, and the join.
-async fn assert_whole(world: &World, there: &RemoteRoom, user: &UserId) {
+pub(crate) async fn assert_whole(world: &World, there: &RemoteRoom, user: &UserId) {
     let (reader, room) = (world.reader(), there.room_id());
     let join = world.timeline(room).await;
     assert_eq!(join.len(), 1);
@@ -46,7 +46,7 @@ async fn assert_whole(world: &World, there: &RemoteRoom, user: &UserId) {
 }
 
 /// Rows that an installation of the room may have left.
-async fn archived(world: &World, there: &RemoteRoom) -> usize {
+pub(crate) async fn archived(world: &World, there: &RemoteRoom) -> usize {
     let mut rows = 0;
     for number in 0_i64..=16 {
         let room = || there.room_id().as_str();
@@ -63,11 +63,20 @@ async fn archived(world: &World, there: &RemoteRoom) -> usize {
             .rows("events", vec![pdu.event_id().as_str().into()])
             .await;
     }
+    rows + installations(world).await
+}
+
+/// Rooms of which something may be left.
+pub(crate) async fn installations(world: &World) -> usize {
+    let mut rows = 0;
+    for slot in 0..i64::from(SLOTS) {
+        rows += world.rows("room_installations", vec![slot.into()]).await;
+    }
     rows
 }
 
 /// Nobody may see anything of a room.
-async fn assert_nothing(world: &World, there: &RemoteRoom, user: &UserId) {
+pub(crate) async fn assert_nothing(world: &World, there: &RemoteRoom, user: &UserId) {
     let (reader, room) = (world.reader(), there.room_id());
     assert!(reader.head(room).await.unwrap().is_none());
     assert!(reader.user_room(user, room).await.unwrap().is_none());

@@ -12,6 +12,7 @@ mod elsewhere;
 mod faults;
 mod history;
 mod install;
+mod install_collection;
 mod membership;
 mod out_of_band;
 mod placing;

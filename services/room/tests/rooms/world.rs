@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use hanse_room::{
     MembershipAction, MembershipChange, NewEvent, NewRoom, RoomError, RoomParts, RoomReader, Rooms,
     Sent, TimelineEvent, TransactionKey, room_rows,
 };
-use hanse_runtime::{SystemClock, SystemRandom, Tasks};
+use hanse_runtime::{Clock, SystemClock, SystemRandom, Tasks};
 use hanse_store::{
     ConditionalBatch, Consistency, Direction, Durability, Key, Kind as TableKind, Mutation,
     Outcome, Page, Range, Row, Scan, Store, StoreError, Table, Value as Column,
@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Few, so that rooms share slots.
-const SLOTS: u32 = 2;
+pub(crate) const SLOTS: u32 = 2;
 
 /// A store that counts what is read, and refuses or holds appends on demand.
 pub(crate) struct Probe {
@@ -157,6 +157,29 @@ impl Probe {
     }
 }
 
+/// The system's clock, and what a test lets pass besides. The log and the store know nothing of that.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    clock: Arc<dyn Clock>,
+    by_ms: AtomicU64,
+}
+
+impl Ahead {
+    fn by(&self) -> Duration {
+        Duration::from_millis(self.by_ms.load(Ordering::SeqCst))
+    }
+}
+
+impl Clock for Ahead {
+    fn now_us(&self) -> i64 {
+        self.clock.now_us() + self.by().as_micros() as i64
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.clock.monotonic() + self.by()
+    }
+}
+
 struct RoomDomain;
 
 impl Applier for RoomDomain {
@@ -176,7 +199,8 @@ pub(crate) struct World {
     pub(crate) probe: Arc<Probe>,
     pub(crate) directory: Arc<TempDir>,
     portion_bytes_max: usize,
-    logs: SlotLogs,
+    pub(crate) logs: SlotLogs,
+    clock: Arc<Ahead>,
     tasks: Tasks,
 }
 
@@ -228,10 +252,14 @@ impl World {
             cluster: None,
         });
         let logs = logs.await.unwrap();
+        let clock = Arc::new(Ahead {
+            clock,
+            by_ms: AtomicU64::new(0),
+        });
         let rooms = Rooms::new(RoomParts {
             store: probe.clone(),
             logs: logs.clone(),
-            clock,
+            clock: clock.clone(),
             random,
             server_name: server_name!("hanse.test").to_owned(),
             key: Arc::new(ServerKey::generate([7; 32], "a").unwrap()),
@@ -245,8 +273,29 @@ impl World {
             directory,
             portion_bytes_max,
             logs,
+            clock,
             tasks,
         }
+    }
+
+    /// Lets time pass for the rooms.
+    pub(crate) fn later(&self, by: Duration) {
+        let by_ms = by.as_millis() as u64;
+        self.clock.by_ms.fetch_add(by_ms, Ordering::SeqCst);
+    }
+
+    /// Begins to collect what abandoned installations left; the first look is at once.
+    pub(crate) fn collecting(&self) -> Tasks {
+        let tasks = Tasks::new();
+        self.rooms.collect_installations(&tasks);
+        tasks
+    }
+
+    /// Collects it once.
+    pub(crate) async fn collect(&self) {
+        let tasks = self.collecting();
+        self.settle().await;
+        tasks.finish().await;
     }
 
     /// Ends every task in order.
