@@ -8,7 +8,7 @@ use hanse_cluster::Router;
 use hanse_log::{Applier, LogParts, Position, Rows, SlotLogs, SlotMap};
 use hanse_proto::log::{Entry, entry::Kind};
 use hanse_room::{RoomParts, Rooms, room_rows};
-use hanse_runtime::{Clock, SystemClock, SystemRandom, Tasks};
+use hanse_runtime::{SystemClock, SystemRandom, Tasks};
 use hanse_store::{Store, Table};
 use hanse_store_embedded::{Durability, EmbeddedStore, Options};
 use hanse_store_memory::MemoryStore;
@@ -86,15 +86,28 @@ impl World {
     }
 
     async fn in_portions_of(storage: Storage, portion_bytes_max: usize) -> Result<Self> {
+        let (store, directory) = opened(storage)?;
+        let world = Self::of(store, portion_bytes_max).await?;
+        Ok(Self {
+            _directory: directory,
+            ..world
+        })
+    }
+
+    /// Without rooms, over an empty store.
+    pub async fn over(store: Arc<dyn Store>) -> Result<Self> {
+        Self::of(store, RoomParts::PORTION_BYTES_MAX).await
+    }
+
+    async fn of(store: Arc<dyn Store>, portion_bytes_max: usize) -> Result<Self> {
         let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
-        let (store, directory) = opened(storage, &clock)?;
         let (store, counters) = CountedStore::new(store);
         let tasks = Tasks::new();
         let logs = SlotLogs::open(LogParts {
             store: store.clone(),
             applier: Arc::new(RoomDomain),
-            clock: clock.clone(),
-            random: random.clone(),
+            clock,
+            random,
             tasks: tasks.clone(),
             map: SlotMap::initial(SLOTS),
             owner: "a trial".to_owned(),
@@ -110,7 +123,7 @@ impl World {
             store,
             counters,
             tasks,
-            _directory: directory,
+            _directory: None,
         })
     }
 
@@ -133,9 +146,9 @@ impl World {
 }
 
 /// An empty store, and where it is.
-fn opened(storage: Storage, clock: &Arc<dyn Clock>) -> Result<(Arc<dyn Store>, Option<TempDir>)> {
-    let now = Arc::clone(clock);
-    let now = Arc::new(move || now.now_ms());
+fn opened(storage: Storage) -> Result<(Arc<dyn Store>, Option<TempDir>)> {
+    let clock = SystemClock::shared();
+    let now = Arc::new(move || clock.now_ms());
     if storage == Storage::Memory {
         return Ok((MemoryStore::new(now), None));
     }

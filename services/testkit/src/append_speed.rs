@@ -12,12 +12,10 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use hanse_loadtest::{Latency, fsync::Fsync};
 use hanse_runtime::{Clock, Random, SystemClock, SystemRandom};
-use hanse_store::Store;
-use hanse_store_embedded::{EmbeddedStore, Options};
-use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
 use tokio::time::Instant;
 
-use machine::Machine;
+use self::machine::Machine;
+use crate::MeasuredCluster;
 
 /// The most that the fsync loop writes.
 const FSYNC_BYTES_MAX: u64 = 1 << 30;
@@ -28,12 +26,10 @@ const FSYNC_MEASURED_MAX: Duration = Duration::from_secs(5);
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct AppendSpeed {
-    /// Contact points of the cluster; none: the embedded engine in `directory`.
-    pub nodes: Vec<String>,
+    /// The cluster; none: the embedded engine in `directory`.
+    pub cluster: MeasuredCluster,
     /// Process ids of the cluster's nodes, if they run on this machine.
     pub pids: Vec<u32>,
-    /// Copies of each row.
-    pub copies: u8,
     /// Where the fsync loop writes, and the embedded engine.
     pub directory: PathBuf,
     /// Each number of slots to measure with.
@@ -70,9 +66,10 @@ impl AppendSpeed {
         say(Line::head());
         say(self.with_use(self.fsync()).await?);
         for slots in &self.slots {
-            let store = self
-                .open(&format!("append_{}_{slots}", std::process::id()))
-                .await?;
+            // A store of its own for each number of slots.
+            let name = format!("append_{slots}");
+            let store = self.cluster.open_or_embedded(&self.directory, &name);
+            let store = store.await?;
             store.create_tables(&[&hanse_log::tables::LOG]).await?;
             for entries in &self.entries {
                 say(self
@@ -116,22 +113,6 @@ impl AppendSpeed {
             figure("sync p50"),
             figure("sync p99"),
         ))
-    }
-
-    /// A store of its own for each number of slots.
-    async fn open(&self, name: &str) -> anyhow::Result<Arc<dyn Store>> {
-        let clock = SystemClock::shared();
-        let now_ms = Arc::new(move || clock.now_ms());
-        if self.nodes.is_empty() {
-            let path = self.directory.join(name);
-            return Ok(EmbeddedStore::open(path, Options::new(now_ms))?);
-        }
-        let config = ScyllaConfig {
-            keyspace: name.to_owned(),
-            replication_factor: self.copies,
-            ..ScyllaConfig::new(self.nodes.clone(), now_ms)
-        };
-        Ok(Arc::new(ScyllaStore::connect(config).await?))
     }
 }
 

@@ -11,7 +11,7 @@ mod neighbour;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use hanse_cluster::Router;
 use hanse_event::{Pdu, Received, ServerKey};
 use hanse_loadtest::Watched;
@@ -19,9 +19,7 @@ use hanse_log::{Applier, LogParts, Position, Rows, SlotLogs, SlotMap};
 use hanse_proto::log::{Entry, entry::Kind};
 use hanse_room::{Installed, RECEIVED_MAX, RoomParts, Rooms, Staging, room_rows};
 use hanse_runtime::{SystemClock, SystemRandom, Tasks};
-use hanse_store::{Store, Table};
-use hanse_store_embedded::{EmbeddedStore, Options};
-use hanse_store_scylla::{ScyllaConfig, ScyllaStore};
+use hanse_store::Table;
 use tokio::time::Instant;
 
 use self::{
@@ -29,6 +27,7 @@ use self::{
     elsewhere::{Elsewhere, OUR_SERVER},
     neighbour::Neighbour,
 };
+use crate::MeasuredCluster;
 
 /// Rooms whose memory is kept.
 const ROOMS_HELD_MAX: u64 = 100;
@@ -38,10 +37,8 @@ const QUIET: Duration = Duration::from_secs(3);
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct LargeJoin {
-    /// Contact points of the cluster; none: the embedded engine in `directory`.
-    pub nodes: Vec<String>,
-    /// Copies of each row.
-    pub copies: u8,
+    /// The cluster; none: the embedded engine in `directory`.
+    pub cluster: MeasuredCluster,
     /// Where the embedded engine writes.
     pub directory: PathBuf,
     /// Members of the room.
@@ -158,7 +155,8 @@ impl LargeJoin {
 
     async fn world(&self) -> anyhow::Result<World> {
         let (clock, random) = (SystemClock::shared(), SystemRandom::shared());
-        let store = Counted::new(self.open().await?);
+        let store = self.cluster.open_or_embedded(&self.directory, "large_join");
+        let store = Counted::new(store.await?);
         let tasks = Tasks::new();
         let logs = SlotLogs::open(LogParts {
             store: store.clone(),
@@ -190,23 +188,6 @@ impl LargeJoin {
             logs,
             tasks,
         })
-    }
-
-    async fn open(&self) -> anyhow::Result<Arc<dyn Store>> {
-        let clock = SystemClock::shared();
-        let now_ms = Arc::new(move || clock.now_ms());
-        let name = format!("large_join_{}", std::process::id());
-        if self.nodes.is_empty() {
-            let path = self.directory.join(name);
-            return Ok(EmbeddedStore::open(path, Options::new(now_ms))?);
-        }
-        let config = ScyllaConfig {
-            keyspace: name,
-            replication_factor: self.copies,
-            ..ScyllaConfig::new(self.nodes.clone(), now_ms)
-        };
-        let store = ScyllaStore::connect(config).await;
-        Ok(Arc::new(store.context("cannot connect")?))
     }
 }
 

@@ -17,11 +17,13 @@ pub mod faults;
 pub mod kill_loop;
 pub mod large_join;
 mod local_cluster;
+mod measured_store;
 mod process;
 mod redis;
 mod store_link;
 
 pub use local_cluster::{CqlNode, LocalCluster, Node, NodePlan, Plan};
+pub use measured_store::MeasuredCluster;
 pub use process::HanseProcess;
 pub use redis::RedisServer;
 pub use store_link::StoreLink;

@@ -8,21 +8,17 @@ use std::{
 };
 
 use clap::Parser;
-use hanse_testkit::append_speed::AppendSpeed;
+use hanse_testkit::{MeasuredCluster, append_speed::AppendSpeed};
 
 /// Measure the append of the slot log on a CQL cluster, or on the embedded engine.
 #[derive(Debug, Parser)]
 #[command(name = "append-speed")]
 struct Cli {
-    /// Contact points, `HOST:PORT`; without any the embedded engine is measured
-    #[arg(long, value_delimiter = ',')]
-    nodes: Vec<String>,
+    #[command(flatten)]
+    cluster: MeasuredCluster,
     /// Process ids of the nodes, to tell their processor time
     #[arg(long, value_delimiter = ',')]
     pids: Vec<u32>,
-    /// Copies of each row
-    #[arg(long, default_value_t = 1)]
-    copies: u8,
     /// Where the disk alone is measured, and the embedded engine writes
     #[arg(long, value_name = "DIRECTORY")]
     directory: PathBuf,
@@ -53,9 +49,8 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let speed = AppendSpeed {
-        nodes: cli.nodes,
+        cluster: cli.cluster,
         pids: cli.pids,
-        copies: cli.copies,
         directory: cli.directory,
         slots: cli.slots,
         entries: cli.entries,

@@ -7,18 +7,14 @@ use std::{
 };
 
 use clap::Parser;
-use hanse_testkit::large_join::LargeJoin;
+use hanse_testkit::{MeasuredCluster, large_join::LargeJoin};
 
 /// Install a room with many members of other servers, and see that it is whole.
 #[derive(Debug, Parser)]
 #[command(name = "large-join")]
 struct Cli {
-    /// Contact points of a CQL cluster, `HOST:PORT`; without any the embedded engine is used
-    #[arg(long, value_delimiter = ',')]
-    nodes: Vec<String>,
-    /// Copies of each row
-    #[arg(long, default_value_t = 1)]
-    copies: u8,
+    #[command(flatten)]
+    cluster: MeasuredCluster,
     /// Where the embedded engine writes
     #[arg(long, value_name = "DIRECTORY")]
     directory: PathBuf,
@@ -40,8 +36,7 @@ struct Cli {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let join = LargeJoin {
-        nodes: cli.nodes,
-        copies: cli.copies,
+        cluster: cli.cluster,
         directory: cli.directory,
         members: cli.members,
         servers: cli.servers,

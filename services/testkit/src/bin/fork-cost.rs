@@ -13,12 +13,15 @@ use hanse_event::Received;
 use hanse_graphs::{Crowd, Plan, Quarrel, Storage, World};
 use hanse_room::{Fate, RECEIVED_MAX};
 use hanse_runtime::{Clock, SystemClock};
+use hanse_testkit::MeasuredCluster;
 use ruma::RoomVersionId;
 
 /// Feed a fork from before many joins, event by event.
 #[derive(Debug, Parser)]
 #[command(name = "fork-cost")]
 struct Cli {
+    #[command(flatten)]
+    cluster: MeasuredCluster,
     /// How often the power levels change before the fork
     #[arg(long, default_value_t = 0)]
     levels: usize,
@@ -57,7 +60,10 @@ async fn main() -> Result<()> {
         two_senders: cli.two_senders,
     };
     let crowd = Crowd::gather(&cli.version, plan)?;
-    let mut world = World::new(Storage::Embedded).await?;
+    let mut world = match cli.cluster.open("fork_cost").await? {
+        Some(store) => World::over(store).await?,
+        None => World::new(Storage::Embedded).await?,
+    };
     let clock = SystemClock::shared();
 
     let (last, fork) = crowd.fork.split_last().context("no fork")?;
