@@ -39,6 +39,8 @@ pub enum Quarrel {
 pub struct Plan {
     /// How often the power levels change before the fork.
     pub levels: usize,
+    /// How many join before the fork, after that.
+    pub crowd: usize,
     /// How many join on the main side.
     pub joins: usize,
     /// State events on the main side, after the joins.
@@ -92,13 +94,18 @@ impl Crowd {
             let draft = growing.levels(number, &creator)?;
             growing.grow(&mut root, draft)?;
         }
+        let joined = |member| {
+            let user: OwnedUserId = member_of(member)?;
+            state(user.clone(), "m.room.member", user.as_str(), &join)
+        };
+        for member in 0..plan.crowd {
+            growing.grow(&mut root, joined(member)?)?;
+        }
         let (mut one, mut other) = (root.clone(), root.clone());
         one.events.clear();
         other.events.clear();
-        for member in 0..plan.joins {
-            let user = member_of(member)?;
-            let join = state(user.clone(), "m.room.member", user.as_str(), &join)?;
-            growing.grow(&mut one, join)?;
+        for member in plan.crowd..plan.crowd + plan.joins {
+            growing.grow(&mut one, joined(member)?)?;
         }
         let by = if plan.two_senders { &second } else { &creator };
         for (side, count, by) in [(&mut one, plan.main, &creator), (&mut other, plan.fork, by)] {

@@ -25,6 +25,9 @@ struct Cli {
     /// How often the power levels change before the fork
     #[arg(long, default_value_t = 0)]
     levels: usize,
+    /// How many join before the fork
+    #[arg(long, default_value_t = 0)]
+    crowd: usize,
     /// How many join on the main side
     #[arg(long, default_value_t = 20_000)]
     joins: usize,
@@ -53,6 +56,7 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     let plan = Plan {
         levels: cli.levels,
+        crowd: cli.crowd,
         joins: cli.joins,
         main: cli.main,
         fork: cli.fork,
