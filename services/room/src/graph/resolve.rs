@@ -1,6 +1,6 @@
 //! State resolution of what conflicts, fed from the archives.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, iter::zip};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use hanse_event::resolve::{Arrival, AuthIndex, Dispute, EventNumber, EventSet, KeyNumber, Unread};
@@ -8,10 +8,10 @@ use hanse_log::Position;
 use ruma::OwnedEventId;
 
 use super::{EVENTS_MAX, Graph, forks::Forks, merge::Comparison, too_many, unresolvable};
-use crate::{RoomError, tables::MEMBER_SHARDS};
+use crate::{RoomError, StateAt, tables::MEMBER_SHARDS};
 
 /// Events that are read at the same time.
-const READS_AT_ONCE: usize = 32;
+const READS_AT_ONCE: usize = 64;
 const POWER_LEVELS: (&str, &str) = ("m.room.power_levels", "");
 /// So many power levels are read as they are asked for, before others are read ahead.
 const LEVELS_AHEAD_FROM: usize = 4;
@@ -177,11 +177,14 @@ impl Graph<'_> {
         dispute: &Dispute,
     ) -> Result<EventSet, RoomError> {
         let mut search = Search::new(&forks.index, &dispute.candidates());
-        for event in comparison.agreed() {
+        for some in comparison.agreed().chunks(READS_AT_ONCE) {
             if search.wanted.is_empty() {
                 return Ok(search.found);
             }
-            self.follow(forks, &mut search, event).await?;
+            self.read_with_auth(forks, some).await?;
+            for event in some {
+                self.follow(forks, &mut search, *event).await?;
+            }
         }
         let listed_from = arrival(forks.window.from());
         for event in search.wanted.clone() {
@@ -214,20 +217,24 @@ impl Graph<'_> {
             if search.wanted.is_empty() {
                 return Ok(());
             }
-            for value in self
-                .reader
-                .shard(self.room_id, shard, forks.window.to())
-                .await?
-            {
+            let values = self.reader.shard(self.room_id, shard, forks.window.to());
+            let unlisted = |value: StateAt| {
                 let key = forks.index.key(&value.event_type, &value.state_key);
-                if Some(arrival(value.position)) <= search.oldest
-                    || forks.window.place(key).is_some()
-                {
-                    continue;
+                let is_later = Some(arrival(value.position)) > search.oldest;
+                let unlisted = is_later && forks.window.place(key).is_none();
+                unlisted.then(|| (forks.index.number(&value.event_id), key))
+            };
+            let (events, keys): (Vec<_>, Vec<_>) =
+                values.await?.into_iter().filter_map(unlisted).unzip();
+            for (some, keys) in zip(events.chunks(READS_AT_ONCE), keys.chunks(READS_AT_ONCE)) {
+                self.read_with_auth(forks, some).await?;
+                for (event, key) in zip(some, keys) {
+                    for found in self.follow(forks, search, *event).await? {
+                        forks.cited.insert(found, *key);
+                    }
                 }
-                let event = forks.index.number(&value.event_id);
-                for found in self.follow(forks, search, event).await? {
-                    forks.cited.insert(found, key);
+                if search.wanted.is_empty() {
+                    return Ok(());
                 }
             }
         }
@@ -235,6 +242,19 @@ impl Graph<'_> {
             forks.uncited.insert(*event);
         }
         Ok(())
+    }
+
+    /// Reads events that are about to be followed, and what authorises them: one after the other each
+    /// would wait for the store twice.
+    async fn read_with_auth(
+        &self,
+        forks: &mut Forks,
+        events: &[EventNumber],
+    ) -> Result<(), RoomError> {
+        let unread = Unread::of(&forks.index, events.iter().copied());
+        self.read(forks, &unread).await?;
+        let behind = forks.index.unread_behind(events.iter().copied());
+        self.read(forks, &behind).await
     }
 
     /// Follows the auth chain of an event; gives what was found there for the first time.
