@@ -38,6 +38,9 @@ const PIECE_BYTES_MAX: usize = 48 * 1024;
 const UNDER_WAY_MAX: usize = 2;
 /// Judged events that are remembered before the pieces are waited for: they may not be in the archives.
 const RECENT_MAX: usize = 512;
+/// Events that others stand behind which are remembered for longer: nearly all of a state's events
+/// stand behind the same few, and to look these up takes turns.
+const CITED_MAX: usize = 256;
 /// Memberships of our users that may come with a state.
 const LOCALS_MAX: usize = 200;
 
@@ -48,6 +51,8 @@ pub(super) struct Writing {
     read: VecDeque<(bool, Pdu)>,
     under_way: VecDeque<Ticket>,
     recent: HashMap<OwnedEventId, Judged>,
+    /// What authorised events, until there are too many of them.
+    cited: HashMap<OwnedEventId, Judged>,
     /// Keys of the state, hashed: each has one value.
     keys: HashSet<u128>,
     /// Whether it is said that something is written.
@@ -68,6 +73,7 @@ impl Writing {
             read: VecDeque::new(),
             under_way: VecDeque::new(),
             recent: HashMap::new(),
+            cited: HashMap::new(),
             keys: HashSet::new(),
             is_begun: false,
             first: None,
@@ -211,7 +217,7 @@ impl Writing {
 
     /// `Err`: the rule that refuses it, for people.
     async fn judge(
-        &self,
+        &mut self,
         inner: &Inner,
         scope: &Scope,
         pdu: &Pdu,
@@ -223,14 +229,32 @@ impl Writing {
         }
         let mut auth_events = HashMap::new();
         for id in scope.auth_events(pdu) {
-            let judged = match self.recent.get(&id) {
-                Some(judged) => Some(judged.clone()),
-                None => scope.graph(inner).judged(&id).await?,
-            };
+            let judged = self.authority(inner, scope, &id).await?;
             auth_events.extend(judged.map(|judged| (id, judged)));
         }
         let fetch = |id: &EventId| auth_events.get(id).cloned();
         Ok(check_by_auth_events(pdu, scope.rules, fetch).map_err(|rejected| rejected.reason))
+    }
+
+    /// An event that others stand behind, written by this installation.
+    async fn authority(
+        &mut self,
+        inner: &Inner,
+        scope: &Scope,
+        id: &EventId,
+    ) -> Result<Option<Judged>, RoomError> {
+        let remembered = self.cited.get(id).or_else(|| self.recent.get(id));
+        let judged = match remembered {
+            Some(judged) => Some(judged.clone()),
+            None => scope.graph(inner).judged(id).await?,
+        };
+        if let Some(judged) = judged.as_ref().filter(|_| !self.cited.contains_key(id)) {
+            if self.cited.len() == CITED_MAX {
+                self.cited.clear();
+            }
+            self.cited.insert(id.to_owned(), judged.clone());
+        }
+        Ok(judged)
     }
 
     /// The value of the state that an event is.
