@@ -1,6 +1,6 @@
 //! The timeline in order of arrival: what incremental sync reads.
 
-use std::ops::ControlFlow;
+use std::{collections::VecDeque, ops::ControlFlow};
 
 use hanse_log::Position;
 use hanse_store::{Direction, Range, StoreError};
@@ -52,7 +52,8 @@ impl RoomReader {
         page: usize,
         mut visit: impl FnMut(TimelineEvent) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        for bucket in self.arrival_buckets_back(room_id, after, up_to).await? {
+        let mut buckets = BucketsBack::new(room_id, after, up_to);
+        while let Some(bucket) = buckets.next(self).await? {
             let mut range =
                 Range::after(vec![after.packed().into()]).up_to(vec![up_to.packed().into()]);
             loop {
@@ -88,33 +89,69 @@ impl RoomReader {
         after: Position,
         up_to: Position,
     ) -> Result<Vec<i64>, StoreError> {
-        const PAGE: usize = 16;
-        let mut range = Range::all();
+        let mut back = BucketsBack::new(room_id, after, up_to);
         let mut buckets = Vec::new();
-        loop {
-            let partition = BucketRow::partition(room_id.as_str(), BucketKind::Arrival);
-            let read = self
-                .page(
-                    &ROOM_BUCKETS,
-                    partition,
-                    range.clone(),
-                    Direction::Backward,
-                    PAGE,
-                )
-                .await?;
-            for row in &read.rows {
-                let bucket = BucketRow::read(row)?;
-                if bucket.first_position <= up_to.packed() {
-                    buckets.push(bucket.bucket);
-                }
-                if bucket.first_position <= after.packed() {
-                    return Ok(buckets);
-                }
-            }
-            let (true, Some(last)) = (read.more, read.rows.last()) else {
-                return Ok(buckets);
-            };
-            range = Range::before(last.clustering.clone());
+        while let Some(bucket) = back.next(self).await? {
+            buckets.push(bucket);
         }
+        Ok(buckets)
+    }
+}
+
+/// Buckets that are listed at once.
+const LISTED_AT_ONCE: usize = 16;
+
+/// The buckets that may hold events of `(after, up_to]`, newest first, listed as they are asked for:
+/// whoever has enough after a few does not read how many there are.
+struct BucketsBack<'a> {
+    room_id: &'a RoomId,
+    after: Position,
+    up_to: Position,
+    listed: VecDeque<i64>,
+    /// Where to list on; none: all that may hold any are listed.
+    rest: Option<Range>,
+}
+
+impl<'a> BucketsBack<'a> {
+    fn new(room_id: &'a RoomId, after: Position, up_to: Position) -> Self {
+        Self {
+            room_id,
+            after,
+            up_to,
+            listed: VecDeque::new(),
+            rest: Some(Range::all()),
+        }
+    }
+
+    async fn next(&mut self, reader: &RoomReader) -> Result<Option<i64>, StoreError> {
+        loop {
+            if let Some(bucket) = self.listed.pop_front() {
+                return Ok(Some(bucket));
+            }
+            let Some(range) = self.rest.take() else {
+                return Ok(None);
+            };
+            self.list(reader, range).await?;
+        }
+    }
+
+    /// Lists some more.
+    async fn list(&mut self, reader: &RoomReader, range: Range) -> Result<(), StoreError> {
+        let partition = BucketRow::partition(self.room_id.as_str(), BucketKind::Arrival);
+        let (newest_first, limit) = (Direction::Backward, LISTED_AT_ONCE);
+        let read = reader.page(&ROOM_BUCKETS, partition, range, newest_first, limit);
+        let read = read.await?;
+        for row in &read.rows {
+            let bucket = BucketRow::read(row)?;
+            if bucket.first_position <= self.up_to.packed() {
+                self.listed.push_back(bucket.bucket);
+            }
+            if bucket.first_position <= self.after.packed() {
+                return Ok(());
+            }
+        }
+        let last = read.rows.last().filter(|_| read.more);
+        self.rest = last.map(|last| Range::before(last.clustering.clone()));
+        Ok(())
     }
 }

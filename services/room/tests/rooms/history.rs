@@ -3,7 +3,7 @@
 use futures::future::join_all;
 use hanse_log::Position;
 use hanse_room::HistoryPoint;
-use hanse_store::Direction;
+use hanse_store::{Direction, Durability, Key, Mutation, StampedPut, Store};
 use ruma::{OwnedEventId, RoomId};
 
 use crate::world::{World, assert_chain, user};
@@ -94,4 +94,55 @@ async fn arrivals_agree(world: &World, room: &RoomId, timeline: &[hanse_room::Ti
             assert!(read.events.iter().zip(expected).all(same));
         }
     }
+}
+
+/// Sabotage: list a room's buckets to the end before the first event is read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_events_are_read_without_listing_all_buckets() {
+    const OLDER_BUCKETS: i64 = 1_000;
+    let world = World::new().await;
+    let ada = user("ada");
+    let room = world.public_room(&ada).await;
+    let last = world.say(&room, &ada, "the last").await;
+    world.settle().await;
+    let (before, up_to) = (Position::from_packed(i64::MIN), Position::END);
+    let reads = async || {
+        let before_reading = world.probe.reads();
+        let read = world.reader().arrivals(&room, before, up_to, 2).await;
+        let read = read.unwrap();
+        let newest = read.events.last().unwrap().pdu.event_id().to_owned();
+        assert_eq!((read.events.len(), newest), (2, last.event_id.clone()));
+        world.probe.reads() - before_reading
+    };
+    let in_a_new_room = reads().await;
+    let buckets = (1..=OLDER_BUCKETS).map(|n| older_bucket(&room, n));
+    world
+        .probe
+        .apply(buckets.collect(), Durability::Buffered)
+        .await
+        .unwrap();
+    let in_an_old_room = reads().await;
+    eprintln!("rows read: {in_a_new_room}, with {OLDER_BUCKETS} older buckets {in_an_old_room}");
+    assert!(in_an_old_room <= in_a_new_room + 16);
+    // None is passed over.
+    let all = world.reader().arrivals(&room, before, up_to, 100).await;
+    assert_eq!(all.unwrap().events.len(), 7);
+    assert!(world.probe.reads() > OLDER_BUCKETS as usize);
+    world.close().await;
+}
+
+/// The row of a bucket of backfilled events.
+fn older_bucket(room: &RoomId, number: i64) -> Mutation {
+    let tables = hanse_room::tables();
+    let buckets = tables.into_iter().find(|one| one.name == "room_buckets");
+    Mutation::Put(StampedPut {
+        table: buckets.unwrap(),
+        key: Key::new(
+            vec![room.as_str().into(), "arrival".into()],
+            vec![(-1 - number).into()],
+        ),
+        values: vec![(-512 * number).into()],
+        stamp: 1,
+        expires_at_ms: None,
+    })
 }
