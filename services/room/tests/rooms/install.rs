@@ -201,6 +201,26 @@ async fn a_send_reads_as_much_whatever_the_size() {
     assert!(reads[0].0 < 40 && reads[0].1 < 10, "{reads:?}");
 }
 
+/// Sabotage: look up what authorises a member in the archives, member by member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_authorises_the_members_is_not_read_for_each() {
+    const MEMBERS: usize = 1_500;
+    let world = World::new().await;
+    let ada = user("ada");
+    let mut there = RemoteRoom::new(RoomVersionId::V11);
+    there.members(MEMBERS, 20);
+    let before = world.probe.reads();
+    there
+        .install(&world.rooms, &there.joined(&ada))
+        .await
+        .unwrap();
+    let reads = world.probe.reads() - before;
+    eprintln!("rows read to install {MEMBERS} members: {reads}");
+    // What was staged is read twice: for its order, then to be written.
+    assert!(reads < MEMBERS * 3, "{reads}");
+    world.close().await;
+}
+
 /// Sabotage: take a member's leave for an event on a fork; look the member up in the timeline.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_follows_the_join_changes_the_installed_state() {
