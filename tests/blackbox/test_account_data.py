@@ -1,5 +1,7 @@
 """Client-server API: "Client Config" (account data) and "Room Tagging"."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from client import account_data, fails, joined, ok, room_of
@@ -135,6 +137,15 @@ def test_delete_a_tag(alice):
     put_tag(alice, room, "u.two")
     ok(alice.delete("/user/{}/rooms/{}/tags/{}", alice.user_id, room, "u.one"))
     assert tags(alice, room) == {"u.two": {}}
+
+
+def test_tags_that_are_set_at_the_same_time(alice):
+    """PUT .../tags/{tag}: what was acknowledged is there, whatever came at the same time."""
+    room = alice.create_room()
+    names = [f"u.tag{number}" for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: put_tag(alice, room, name), names))
+    assert sorted(tags(alice, room)) == names
 
 
 def test_tags_reach_sync(alice):

@@ -1,5 +1,7 @@
 """Client-server API: "Push Notifications": rules, and the counts that they lead to."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from client import account_data, fails, joined, ok, room_of, unique
@@ -89,6 +91,15 @@ def test_add_and_delete(alice, bob, kind, extra):
     assert all(rule[key] == value for key, value in extra.items())
     ok(alice.delete(RULE, kind, rule_id))
     fails(alice.get(RULE, kind, rule_id), 404, "M_NOT_FOUND")
+
+
+def test_rules_that_are_added_at_the_same_time(alice):
+    """PUT /pushrules/global/{kind}/{ruleId}: what was acknowledged is there, whatever came with it."""
+    names = [f"rule-{number}" for number in range(8)]
+    body = {"actions": [], "pattern": "cake"}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: ok(alice.put(RULE, "content", name, json=body)), names))
+    assert all(find_rule(alice, "content", name) for name in names)
 
 
 def test_replace(alice):

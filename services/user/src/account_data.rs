@@ -2,16 +2,17 @@
 //!
 //! [Specification](https://spec.matrix.org/v1.16/client-server-api/#client-config).
 
+mod edit;
+mod push_rules;
+
 use hanse_log::Position;
 use hanse_proto::user::{self as proto, user_entry::Kind};
 use hanse_store::{Range, StoreError};
-use ruma::{
-    OwnedRoomId, OwnedUserId, RoomId, UserId, events::push_rules::PushRulesEventContent,
-    push::Ruleset,
-};
+use ruma::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::{Deserialize, Serialize};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
+pub use self::push_rules::PushRules;
 use crate::{
     AccountError, Unavailable, Users,
     commands::command,
@@ -31,8 +32,6 @@ const CONTENT_BYTES_MAX: usize = 64 * 1024;
 const TYPE_BYTES_MAX: usize = 255;
 /// Most types of one user, over the account and all rooms.
 const DATA_MAX: usize = 20_000;
-/// The type of the push rules.
-const PUSH_RULES: &str = "m.push_rules";
 
 /// One piece of account data.
 #[derive(Clone, Debug)]
@@ -45,15 +44,6 @@ pub struct AccountDatum {
     pub content: Box<RawValue>,
     /// Where it was set, in the user's slot.
     pub position: Position,
-}
-
-/// A user's push rules.
-#[derive(Clone, Debug)]
-pub struct PushRules {
-    /// The rules.
-    pub ruleset: Ruleset,
-    /// Where they were last set, in the user's slot; none: they are the server's defaults.
-    pub position: Option<Position>,
 }
 
 /// Why account data was not set.
@@ -77,6 +67,9 @@ pub enum PutAccountDataError {
     /// There is no such account, or no longer.
     #[error("there is no such account")]
     Unknown,
+    /// Others changed it every time before an edit of it arrived (`M_LIMIT_EXCEEDED`).
+    #[error("the account data is being changed too often")]
+    Changed,
     /// Not now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -93,6 +86,9 @@ pub(crate) struct PutAccountData {
     room_id: String,
     data_type: String,
     content: Box<RawValue>,
+    /// Only over what was set there, packed; zero: only if there is nothing. `None`: over anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    over: Option<i64>,
 }
 command!(PutAccountData, "user.put_account_data", of user_id,
     Users::put_account_data_here => i64, PutAccountDataError);
@@ -132,12 +128,25 @@ impl Users {
         data_type: &str,
         content: &RawValue,
     ) -> Result<Position, PutAccountDataError> {
+        self.put_over(user_id, room_id, data_type, content, None)
+            .await
+    }
+
+    async fn put_over(
+        &self,
+        user_id: &UserId,
+        room_id: Option<&RoomId>,
+        data_type: &str,
+        content: &RawValue,
+        over: Option<i64>,
+    ) -> Result<Position, PutAccountDataError> {
         check(data_type, content)?;
         let put = PutAccountData {
             user_id: user_id.to_owned(),
             room_id: room_of(room_id).to_owned(),
             data_type: data_type.to_owned(),
             content: content.to_owned(),
+            over,
         };
         Ok(Position::from_packed(self.routed(put).await?))
     }
@@ -151,10 +160,15 @@ impl Users {
             room_id,
             data_type,
             content,
+            over,
         } = put;
         let turn = self.user_turn(user_id).await?;
         self.open_account(user_id).await?;
         let before = self.account_data_row(user_id, room_id, data_type).await?;
+        let previous_position = before.as_ref().map_or(0, |row| row.position.packed());
+        if over.is_some_and(|over| over != previous_position) {
+            return Err(PutAccountDataError::Changed);
+        }
         if before.is_none() && self.account_data_rows(user_id).await?.len() >= DATA_MAX {
             return Err(PutAccountDataError::TooMany);
         }
@@ -162,7 +176,7 @@ impl Users {
             room_id: room_id.clone(),
             data_type: data_type.clone(),
             content: content.get().to_owned(),
-            previous_position: before.map_or(0, |row| row.position.packed()),
+            previous_position,
         };
         let position = self.commit_user(&turn, [Kind::AccountData(entry)]).await?;
         Ok(position.packed())
@@ -199,39 +213,6 @@ impl Users {
             }
         }
         Ok(changed)
-    }
-
-    /// The user's push rules: those that were set, brought up to the server's defaults of today, or
-    /// these.
-    pub async fn push_rules(&self, user_id: &UserId) -> Result<PushRules, Unavailable> {
-        let row = self.account_data_row(user_id, "", PUSH_RULES).await?;
-        let defaults = Ruleset::server_default(user_id);
-        let Some(row) = row else {
-            return Ok(PushRules {
-                ruleset: defaults,
-                position: None,
-            });
-        };
-        let stored: PushRulesEventContent =
-            serde_json::from_str(&row.content).map_err(|error| corrupt(&error))?;
-        let mut ruleset = stored.global;
-        ruleset.update_with_server_default(defaults);
-        Ok(PushRules {
-            ruleset,
-            position: Some(row.position),
-        })
-    }
-
-    /// Sets the user's push rules.
-    pub async fn put_push_rules(
-        &self,
-        user_id: &UserId,
-        ruleset: Ruleset,
-    ) -> Result<Position, PutAccountDataError> {
-        let content = to_raw_value(&PushRulesEventContent::new(ruleset));
-        let content = content.map_err(|error| corrupt(&error))?;
-        self.put_account_data(user_id, None, PUSH_RULES, &content)
-            .await
     }
 
     async fn account_data_row(

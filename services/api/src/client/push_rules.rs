@@ -83,7 +83,7 @@ async fn set(
         ..
     } = request;
     change(&users, &session.user_id, |rules| {
-        Ok(rules.insert(rule, after.as_deref(), before.as_deref())?)
+        Ok(rules.insert(rule.clone(), after.as_deref(), before.as_deref())?)
     })
     .await?;
     Ok(Ruma(set_pushrule::Response::new()))
@@ -96,7 +96,7 @@ async fn delete(
     Ruma(request): Ruma<delete_pushrule::Request>,
 ) -> Result<Ruma<delete_pushrule::Response>, ApiError> {
     change(&users, &session.user_id, |rules| {
-        Ok(rules.remove(request.kind, request.rule_id)?)
+        Ok(rules.remove(request.kind.clone(), &request.rule_id)?)
     })
     .await?;
     Ok(Ruma(delete_pushrule::Response::new()))
@@ -122,7 +122,11 @@ async fn set_actions(
     Ruma(request): Ruma<set_pushrule_actions::Request>,
 ) -> Result<Ruma<set_pushrule_actions::Response>, ApiError> {
     change(&users, &session.user_id, |rules| {
-        let set = rules.set_actions(request.kind, request.rule_id, request.actions);
+        let set = rules.set_actions(
+            request.kind.clone(),
+            &request.rule_id,
+            request.actions.clone(),
+        );
         set.map_err(|_| no_such_rule())
     })
     .await?;
@@ -147,7 +151,7 @@ async fn set_enabled(
     Ruma(request): Ruma<set_pushrule_enabled::Request>,
 ) -> Result<Ruma<set_pushrule_enabled::Response>, ApiError> {
     change(&users, &session.user_id, |rules| {
-        let set = rules.set_enabled(request.kind, request.rule_id, request.enabled);
+        let set = rules.set_enabled(request.kind.clone(), &request.rule_id, request.enabled);
         set.map_err(|_| no_such_rule())
     })
     .await?;
@@ -181,12 +185,9 @@ fn find<'a>(
 async fn change(
     users: &Users,
     user_id: &UserId,
-    edit: impl FnOnce(&mut Ruleset) -> Result<(), ApiError>,
+    edit: impl Fn(&mut Ruleset) -> Result<(), ApiError>,
 ) -> Result<(), ApiError> {
-    let mut rules = users.push_rules(user_id).await?.ruleset;
-    edit(&mut rules)?;
-    users.put_push_rules(user_id, rules).await?;
-    Ok(())
+    users.edit_push_rules(user_id, edit).await
 }
 
 fn no_such_rule() -> ApiError {

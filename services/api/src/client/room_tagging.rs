@@ -11,9 +11,9 @@ use ruma::{
         },
         error::ErrorKind,
     },
-    events::tag::{TagEventContent, Tags},
+    events::tag::{TagEventContent, TagName, Tags},
 };
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::Endpoints;
 use crate::{admission::Class, error::ApiError, exchange::Ruma, session::Session};
@@ -54,9 +54,12 @@ async fn create(
             "a tag has at most {TAG_BYTES_MAX} bytes"
         )));
     }
-    let mut tags = load(&users, &request.user_id, &request.room_id).await?;
-    tags.insert(request.tag.into(), request.tag_info);
-    save(&users, &request.user_id, &request.room_id, tags).await?;
+    let (tag, info) = (TagName::from(request.tag), request.tag_info);
+    let edit = |tags: &mut Tags| {
+        tags.insert(tag.clone(), info.clone());
+        true
+    };
+    change(&users, &request.user_id, &request.room_id, edit).await?;
     Ok(Ruma(create_tag::Response::new()))
 }
 
@@ -67,32 +70,44 @@ async fn delete(
     Ruma(request): Ruma<delete_tag::Request>,
 ) -> Result<Ruma<delete_tag::Response>, ApiError> {
     session.only(&request.user_id)?;
-    let mut tags = load(&users, &request.user_id, &request.room_id).await?;
-    if tags.remove(&request.tag.into()).is_some() {
-        save(&users, &request.user_id, &request.room_id, tags).await?;
-    }
+    let tag = TagName::from(request.tag);
+    let edit = |tags: &mut Tags| tags.remove(&tag).is_some();
+    change(&users, &request.user_id, &request.room_id, edit).await?;
     Ok(Ruma(delete_tag::Response::new()))
 }
 
-/// The tags of a room; what another client broke with its own idea of them counts as none.
 async fn load(users: &Users, user_id: &UserId, room_id: &RoomId) -> Result<Tags, ApiError> {
     let datum = users.account_data(user_id, Some(room_id), TAGS).await?;
-    let content = datum.and_then(|datum| serde_json::from_str(datum.content.get()).ok());
-    Ok(content
-        .map(|content: TagEventContent| content.tags)
-        .unwrap_or_default())
+    Ok(tags_of(datum.as_ref().map(|datum| &*datum.content)))
 }
 
-async fn save(
+/// The tags in a piece of account data; what another client broke with its own idea of them counts as
+/// none.
+fn tags_of(content: Option<&RawValue>) -> Tags {
+    let content = content.and_then(|content| serde_json::from_str(content.get()).ok());
+    content
+        .map(|content: TagEventContent| content.tags)
+        .unwrap_or_default()
+}
+
+/// Changes a room's tags by an edit that says whether it changed anything.
+async fn change(
     users: &Users,
     user_id: &UserId,
     room_id: &RoomId,
-    tags: Tags,
+    edit: impl Fn(&mut Tags) -> bool,
 ) -> Result<(), ApiError> {
-    let content = to_raw_value(&TagEventContent::new(tags))
-        .map_err(|error| ApiError::bad_request(ErrorKind::BadJson, error.to_string()))?;
+    let edited = |content: Option<&RawValue>| {
+        let mut tags = tags_of(content);
+        if !edit(&mut tags) {
+            return Ok(None);
+        }
+        let content = to_raw_value(&TagEventContent::new(tags));
+        let content =
+            content.map_err(|error| ApiError::bad_request(ErrorKind::BadJson, error.to_string()));
+        content.map(Some)
+    };
     users
-        .put_account_data(user_id, Some(room_id), TAGS, &content)
-        .await?;
-    Ok(())
+        .edit_account_data(user_id, Some(room_id), TAGS, edited)
+        .await
 }

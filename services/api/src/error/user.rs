@@ -177,6 +177,7 @@ impl From<PutAccountDataError> for ApiError {
             PutAccountDataError::Type => Self::invalid_param(message),
             PutAccountDataError::TooLarge { .. } => Self::too_large(message),
             PutAccountDataError::TooMany => Self::limit_exceeded(FULL, message),
+            PutAccountDataError::Changed => Self::limit_exceeded(BUSY, message),
             PutAccountDataError::Unknown => Self::not_found(message),
             PutAccountDataError::Unavailable(error) => error.into(),
         }

@@ -1,5 +1,6 @@
 //! Profiles, account data, filters, forgotten rooms, the directory.
 
+use futures::future::join_all;
 use hanse_log::Position;
 use hanse_proto::{
     log::{Entry, entry::Kind},
@@ -12,12 +13,14 @@ use ruma::{
     events::room::member::MembershipState,
     owned_mxc_uri,
     profile::{ProfileFieldName, ProfileFieldValue},
-    push::RuleKind,
+    push::{RuleKind, Ruleset},
     room_id, user_id,
 };
 use serde_json::{json, value::to_raw_value};
 
 use crate::server::Server;
+
+type JsonObject = serde_json::Map<String, serde_json::Value>;
 
 fn name(name: &str) -> ProfileFieldValue {
     ProfileFieldValue::DisplayName(name.to_owned())
@@ -225,28 +228,43 @@ async fn account_data_has_bounds() {
 #[tokio::test]
 async fn push_rules_are_the_defaults_until_they_are_set() {
     let server = Server::start().await;
-    let alice = server.register("alice").await.user_id;
-    let mut rules = server.users().push_rules(&alice).await.unwrap();
-    assert_eq!(rules.position, None);
+    let (users, alice) = (server.users(), server.register("alice").await.user_id);
     let master = ".m.rule.master";
-    rules
-        .ruleset
-        .set_enabled(RuleKind::Override, master, true)
-        .unwrap();
-    let set = server
-        .users()
-        .put_push_rules(&alice, rules.ruleset)
-        .await
-        .unwrap();
-    let rules = server.users().push_rules(&alice).await.unwrap();
-    assert_eq!(rules.position, Some(set));
-    assert!(
-        rules
-            .ruleset
-            .get(RuleKind::Override, master)
-            .unwrap()
-            .enabled()
-    );
+    let enable = |to: bool| {
+        move |rules: &mut Ruleset| {
+            rules.set_enabled(RuleKind::Override, master, to).unwrap();
+            Ok::<_, PutAccountDataError>(())
+        }
+    };
+    assert_eq!(users.push_rules(&alice).await.unwrap().position, None);
+    users.edit_push_rules(&alice, enable(false)).await.unwrap();
+    let same = users.push_rules(&alice).await.unwrap();
+    assert_eq!(same.position, None, "nothing is written for nothing");
+    users.edit_push_rules(&alice, enable(true)).await.unwrap();
+    let rules = users.push_rules(&alice).await.unwrap();
+    assert!(rules.position.is_some());
+    let master = rules.ruleset.get(RuleKind::Override, master);
+    assert!(master.unwrap().enabled());
+}
+
+#[tokio::test]
+async fn of_edits_at_the_same_time_none_is_lost() {
+    let server = Server::start().await;
+    let (users, alice) = (server.users(), server.register("alice").await.user_id);
+    let edits = (0..8).map(|number| {
+        users.edit_account_data(&alice, None, "org.example.set", move |now| {
+            let now = now.map(|now| serde_json::from_str::<JsonObject>(now.get()).unwrap());
+            let mut content = now.unwrap_or_default();
+            content.insert(number.to_string(), json!(true));
+            Ok::<_, PutAccountDataError>(Some(to_raw_value(&content).unwrap()))
+        })
+    });
+    for edited in join_all(edits).await {
+        edited.unwrap();
+    }
+    let kept = users.account_data(&alice, None, "org.example.set").await;
+    let kept: JsonObject = serde_json::from_str(kept.unwrap().unwrap().content.get()).unwrap();
+    assert_eq!(kept.len(), 8);
 }
 
 #[tokio::test]
