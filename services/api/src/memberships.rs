@@ -1,10 +1,13 @@
 //! Memberships as clients change them: with the profile of whom they are about, in rooms that may
 //! be named by an alias.
 
+use hanse_log::Position;
 use hanse_room::{MembershipAction, MembershipChange, Rooms};
-use hanse_user::Users;
+use hanse_user::{PutAccountDataError, Users};
 use ruma::{
-    CanonicalJsonObject, OwnedRoomId, OwnedRoomOrAliasId, RoomId, UserId, api::error::ErrorKind,
+    CanonicalJsonObject, OwnedRoomId, OwnedRoomOrAliasId, RoomId, UserId,
+    api::error::ErrorKind,
+    events::room::{create::RoomCreateEventContent, member::MembershipState},
 };
 
 use crate::{aliases::Aliases, error::ApiError, member_profiles::MemberProfiles};
@@ -28,7 +31,8 @@ pub(crate) struct Invitation {
 }
 
 impl Memberships {
-    /// Changes the sender's own membership, with their profile.
+    /// Changes the sender's own membership, with their profile. Whoever joins a room that replaces one
+    /// of theirs finds it as they had set the old one.
     pub(crate) async fn own(
         &self,
         user_id: &UserId,
@@ -36,6 +40,10 @@ impl Memberships {
         action: MembershipAction,
         reason: Option<String>,
     ) -> Result<(), ApiError> {
+        if action == MembershipAction::Join {
+            // Before they are in: a join that is repeated after a crash does it again, later ones do not.
+            self.settle_in(user_id, room_id).await?;
+        }
         let content = match action {
             MembershipAction::Leave => CanonicalJsonObject::new(),
             _ => self.profiles.content(user_id).await?,
@@ -102,6 +110,44 @@ impl Memberships {
         Ok(room_id)
     }
 
+    async fn settle_in(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), ApiError> {
+        let reader = self.rooms.reader();
+        let known = reader.user_room(user_id, room_id).await?;
+        if known.is_some_and(|room| room.membership == MembershipState::Join) {
+            return Ok(());
+        }
+        let create = reader
+            .state_event(room_id, "m.room.create", "", Position::END)
+            .await?;
+        let create = create.and_then(|create| create.pdu.content_as().ok());
+        match create.and_then(|content: RoomCreateEventContent| content.predecessor) {
+            Some(old) => self.carry_over(user_id, &old.room_id, room_id).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Takes what a user set for a room that they have been in over to the one that replaces it.
+    pub(crate) async fn carry_over(
+        &self,
+        user_id: &UserId,
+        old: &RoomId,
+        new: &RoomId,
+    ) -> Result<(), ApiError> {
+        let was_there = self.rooms.reader().user_room(user_id, old).await?;
+        if was_there.is_none() {
+            return Ok(());
+        }
+        match self.users.carry_over(user_id, old, new).await {
+            Err(PutAccountDataError::Unavailable(error)) => Err(error.into()),
+            Err(refused) => {
+                // A user whose account data is full may join nevertheless.
+                tracing::warn!(%user_id, %old, %new, %refused, "a room's settings were not carried over");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
     async fn change(
         &self,
         sender: &UserId,
@@ -123,7 +169,7 @@ impl Memberships {
 
     /// Forgets a room that the user is out of.
     pub(crate) async fn forget(&self, user_id: &UserId, room_id: &RoomId) -> Result<(), ApiError> {
-        use ruma::events::room::member::MembershipState::{Ban, Leave};
+        use MembershipState::{Ban, Leave};
         let room = self.rooms.reader().user_room(user_id, room_id).await?;
         let room = room.ok_or_else(|| ApiError::not_found("you were never in this room"))?;
         if !matches!(room.membership, Leave | Ban) {

@@ -125,5 +125,5 @@ composed! {
     Memberships { users, rooms, profiles, aliases }
     PublicRooms { reader }
     RoomViews { users, reader, syncs, clock }
-    Upgrades { aliases, rooms, profiles, views }
+    Upgrades { aliases, rooms, memberships, profiles, views }
 }

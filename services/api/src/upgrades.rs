@@ -21,6 +21,7 @@ use crate::{
     aliases::Aliases,
     error::ApiError,
     member_profiles::MemberProfiles,
+    memberships::Memberships,
     room_view::{RoomView, RoomViews},
     session::Session,
 };
@@ -42,6 +43,7 @@ const CARRIED: [&str; 8] = [
 pub(crate) struct Upgrades {
     pub(crate) aliases: Aliases,
     pub(crate) rooms: Rooms,
+    pub(crate) memberships: Memberships,
     pub(crate) profiles: MemberProfiles,
     pub(crate) views: RoomViews,
 }
@@ -70,6 +72,9 @@ impl Upgrades {
             request: self.successor(&view, &request).await?,
         };
         let replacement = self.rooms.create(new).await?;
+        self.memberships
+            .carry_over(&session.user_id, view.room_id(), &replacement)
+            .await?;
         self.close(&session.user_id, &view, &replacement, &levels)
             .await?;
         self.move_names(&session.user_id, view.room_id(), &replacement)

@@ -2,6 +2,7 @@
 //!
 //! [Specification](https://spec.matrix.org/v1.16/client-server-api/#client-config).
 
+mod carry_over;
 mod edit;
 mod push_rules;
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hanse_room::{NewRoom, RoomError, Rooms};
 use hanse_user::CreateAliasError;
 use ruma::{
-    OwnedRoomAliasId, RoomAliasId, RoomVersionId,
+    OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomVersionId,
     api::{
         client::room::{
             Visibility,
@@ -75,6 +75,10 @@ async fn create(
         request: request.clone(),
     };
     let room_id = rooms.create(new).await.map_err(refused)?;
+    if let Some(old) = predecessor(&request) {
+        let user_id = &session.user_id;
+        memberships.carry_over(user_id, &old, &room_id).await?;
+    }
     if let Some(alias) = alias {
         aliases
             .create(&alias, &room_id, &session.user_id)
@@ -94,6 +98,17 @@ async fn create(
             .await?;
     }
     Ok(Ruma(create_room::Response::new(room_id)))
+}
+
+/// The room that the new one replaces, by what its creator says.
+fn predecessor(request: &create_room::Request) -> Option<OwnedRoomId> {
+    #[derive(Deserialize)]
+    struct Predecessor {
+        room_id: OwnedRoomId,
+    }
+    let content = request.creation_content.as_ref()?;
+    let predecessor = content.get_field::<Predecessor>("predecessor").ok()??;
+    Some(predecessor.room_id)
 }
 
 fn may_invite(memberships: &Memberships, request: &create_room::Request) -> Result<(), ApiError> {
