@@ -135,20 +135,39 @@ fn node(root: &Path) -> Result<()> {
     stamp(&modules, &wanted)
 }
 
-/// The server and the programs that test it by one command: each by its own would build what they share
-/// twice, with other features.
+/// The server, and the programs by which the gate tests it. What only measures is built when it is asked
+/// for.
+const PROGRAMS: [&str; 6] = [
+    "hanse",
+    "cluster",
+    "contention",
+    "faults",
+    "graphs",
+    "kill-loop",
+];
+
 fn binary(root: &Path) -> Result<()> {
-    let packages = ["hanse", "hanse-testkit", "hanse-graphs"];
-    let mut build = program("cargo", root);
-    build.args(["build", "--release", "--bins"]);
-    build.args(packages.map(|package| format!("--package={package}")));
-    must(&mut build).map(|_| ())
+    build_programs(root, &PROGRAMS)
 }
 
-/// A program that tests, of `hanse-testkit` or `hanse-graphs`, built together with the server.
+/// A program that tests or measures, of `hanse-testkit` or `hanse-graphs`, beside the server.
 pub(crate) fn testkit(root: &Path, name: &str) -> Result<PathBuf> {
     Need::Binary.prepare(root)?;
+    if !PROGRAMS.contains(&name) {
+        build_programs(root, &[name])?;
+    }
     Ok(target(root).join("release").join(name))
+}
+
+/// Always of the same packages: of each by its own, what they share would be built twice, with other
+/// features.
+fn build_programs(root: &Path, names: &[&str]) -> Result<()> {
+    let packages = ["hanse", "hanse-testkit", "hanse-graphs"];
+    let mut build = program("cargo", root);
+    build.args(["build", "--release"]);
+    build.args(packages.map(|package| format!("--package={package}")));
+    build.args(names.iter().map(|name| format!("--bin={name}")));
+    must(&mut build).map(|_| ())
 }
 
 /// A copy of its description lies in what was made from it, and goes away with it.
