@@ -255,6 +255,9 @@ pub struct RoomHead {
     /// follow in later entries.
     #[prost(bool, tag = "8")]
     pub resolving: bool,
+    /// Joined members who are users of this server: without any, the server is not in the room.
+    #[prost(int64, tag = "9")]
+    pub local_members: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Transaction {

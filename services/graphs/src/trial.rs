@@ -11,16 +11,21 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use hanse_event::{Draft, Pdu, Placement, Received, build, check_auth, visibility::is_dummy};
 use hanse_log::Position;
+use hanse_proto::room::RoomHead;
 use hanse_room::{Arrived, Fate, NewEvent, RoomError, StateIds};
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
-use ruma::{OwnedEventId, events::StateEventType, uint};
+use ruma::{
+    OwnedEventId,
+    events::{StateEventType, room::member::MembershipState},
+    uint,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
     Graph, Reference, Standing, State, World,
-    cast::{server_key, state},
+    cast::{our_server, server_key, state},
 };
 
 /// Most events that are handed over at once.
@@ -401,17 +406,21 @@ impl<'a> Trial<'a> {
             ends == expected,
             "the room ends in {ends:?}, not {expected:?}"
         );
-        self.compare_counts(head.joined_members, head.invited_members)
+        self.compare_counts(&head)
     }
 
-    fn compare_counts(&self, joined: i64, invited: i64) -> Result<()> {
-        let mut expected = BTreeMap::new();
+    fn compare_counts(&self, head: &RoomHead) -> Result<()> {
+        let (joined, invited) = (head.joined_members, head.invited_members);
+        let (mut expected, mut ours) = (BTreeMap::new(), 0);
+        let our_users = format!(":{}", our_server()?);
         for (event_type, key) in self.reference.current().keys() {
             let event = self
                 .reference
                 .event_in(self.reference.current(), event_type, key);
             let membership = event.as_ref().and_then(Pdu::membership);
             if let Some(membership) = membership {
+                let is_ours = key.ends_with(&our_users);
+                ours += i64::from(is_ours && membership == MembershipState::Join);
                 *expected.entry(membership.to_string()).or_insert(0) += 1;
             }
         }
@@ -420,6 +429,8 @@ impl<'a> Trial<'a> {
             (joined, invited) == (of("join"), of("invite")),
             "{joined} joined and {invited} invited, not {expected:?}"
         );
+        let local = head.local_members;
+        ensure!(local == ours, "{local} of ours, not {ours}");
         Ok(())
     }
 

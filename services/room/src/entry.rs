@@ -245,6 +245,9 @@ impl Hot {
             |to: &str| i64::from(member.membership == to) - i64::from(member.previous == to);
         self.head.joined_members += moved("join");
         self.head.invited_members += moved("invite");
+        if member.local {
+            self.head.local_members += moved("join");
+        }
     }
 }
 

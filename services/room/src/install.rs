@@ -10,6 +10,9 @@
 //! deadline passes, and when whoever joins goes away, the work ends. What nobody goes on with is taken
 //! away after an hour ([`Rooms::collect_installations`]).
 //!
+//! A room that is here, and that all of us had left, begins anew with such a join: what is not known of
+//! its state becomes outliers, and the join takes the place of all of the room's ends.
+//!
 //! Invariant: of the state only ids are in memory, and the bodies of what is being written.
 //! Invariant: other rooms of the slot wait for a few bounded batches at most.
 
@@ -64,7 +67,7 @@ pub enum Installed {
         /// The join.
         sent: Sent,
     },
-    /// The room is known here already, so that its state is not taken from elsewhere: the join is to
+    /// One of us is in the room already, so that its state is not taken from elsewhere: the join is to
     /// be received as any event.
     Here,
 }
@@ -163,20 +166,21 @@ impl Inner {
         &self,
         command: &InstallState,
     ) -> Result<Option<Installed>, RoomError> {
-        if self.reader.head(&command.room_id).await?.is_none() {
+        let Some(head) = self.reader.head(&command.room_id).await? else {
             return Ok(None);
+        };
+        if head.head.room_version != command.staged.version.as_str() {
+            return Err(RoomError::bad_content("a room of another version"));
         }
         let join = &command.join.0;
         let known = self.reader.event(&command.room_id, join.event_id()).await?;
-        Ok(Some(match known {
-            Some(event) => Installed::Before {
-                sent: Sent {
-                    event_id: join.event_id().to_owned(),
-                    position: event.position,
-                },
+        let before = known.map(|event| Installed::Before {
+            sent: Sent {
+                event_id: join.event_id().to_owned(),
+                position: event.position,
             },
-            None => Installed::Here,
-        }))
+        });
+        Ok(before.or((head.head.local_members > 0).then_some(Installed::Here)))
     }
 
     /// What can be said of the join without its room.

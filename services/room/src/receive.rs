@@ -17,11 +17,12 @@ mod handed;
 mod linear;
 mod outliers;
 mod placing;
+mod rejoined;
 mod resolving;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
-pub(crate) use self::{forked::Before, placing::ends};
+pub(crate) use self::{forked::Before, outliers::outlier_event, placing::ends};
 
 use hanse_event::{Judged, Pdu, Received, Verdict};
 use hanse_log::{AppendError, Ticket};
@@ -102,6 +103,8 @@ struct Coming<'a> {
     changed: Option<EventStatusChanged>,
     /// The gaps in which it was missing.
     fills: Vec<GapAt>,
+    /// Whether it is all that the room ends in from now on.
+    begins_anew: bool,
 }
 
 impl Rooms {
@@ -309,6 +312,7 @@ impl Inner {
             auth_events,
             changed: Some(changed).filter(|changed| changed.previous != 0),
             fills: Vec::new(),
+            begins_anew: false,
         }))
     }
 

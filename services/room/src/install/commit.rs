@@ -53,12 +53,27 @@ impl Inner {
         Ok(Installed::Now { sent, counts })
     }
 
+    /// Has the room, which all of us had left, begin anew with the join.
+    pub(super) async fn commit_again(
+        &self,
+        scope: &Scope,
+        writing: &Writing,
+    ) -> Result<Installed, RoomError> {
+        let room_id = &scope.site.room_id;
+        let rejoined = self.rejoin(room_id, &scope.join, &writing.state).await?;
+        Ok(rejoined.map_or(Installed::Here, |sent| Installed::Now {
+            sent,
+            counts: writing.counts,
+        }))
+    }
+
     /// The state that authorises the join, and that is shown to whoever is invited.
     async fn hot_of_installed(&self, scope: &Scope, writing: &Writing) -> Result<Hot, RoomError> {
         let (room_id, version) = (scope.site.room_id.clone(), &scope.staged.version);
         let mut hot = Hot::empty(room_id, scope.site.slot, scope.site.basis, version)?;
         hot.head.joined_members = writing.joined;
         hot.head.invited_members = writing.invited;
+        hot.head.local_members = writing.local_joined;
         let authorising = auth_types_of(&scope.join, scope.rules).unwrap_or_default();
         let authorising = authorising
             .into_iter()

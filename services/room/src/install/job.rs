@@ -16,6 +16,8 @@ pub(crate) struct Scope {
     pub(super) rules: &'static RoomVersionRules,
     pub(super) staged: Staged,
     pub(super) join: Pdu,
+    /// The room is here, and all of us had left it.
+    pub(super) is_here: bool,
 }
 
 /// An installation under way. Lost with its process, it is begun anew by the next step.
@@ -40,7 +42,8 @@ impl Job {
         basis: Basis,
     ) -> Result<Self, RoomError> {
         let staged = command.staged.clone();
-        let leftovers = inner.has_leftovers(&staged.room_id).await?;
+        let head = inner.reader.head(&staged.room_id).await?;
+        let leftovers = head.is_none() && inner.has_leftovers(&staged.room_id).await?;
         Ok(Self {
             scope: Scope {
                 site: Site {
@@ -51,6 +54,7 @@ impl Job {
                 rules: room_version::rules(&staged.version)?,
                 join: command.join.0.clone(),
                 staged,
+                is_here: head.is_some(),
             },
             closure: Closure::default(),
             next: 0,
@@ -82,7 +86,12 @@ impl Job {
         } else if self.leftovers {
             self.sweep = Some(Sweep::before(writing.first_position()));
         } else {
-            return inner.commit(&self.scope, writing).await.map(Step::Done);
+            let installed = if self.scope.is_here {
+                inner.commit_again(&self.scope, writing).await
+            } else {
+                inner.commit(&self.scope, writing).await
+            };
+            return installed.map(Step::Done);
         }
         Ok(Step::More)
     }
@@ -121,6 +130,10 @@ impl Job {
     async fn give_up(&mut self, error: RoomError) -> Result<Step, RoomError> {
         if let Some(writing) = &mut self.writing {
             writing.settle().await?;
+        }
+        if self.scope.is_here {
+            // What was written are outliers of the room.
+            return Err(error);
         }
         self.sweep = Some(Sweep::whole());
         self.failed = Some(error);

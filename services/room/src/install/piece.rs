@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use hanse_event::{Judged, Pdu, check_by_auth_events};
 use hanse_log::{Position, Ticket};
 use hanse_proto::{
@@ -22,8 +23,9 @@ use super::{
     version_of,
 };
 use crate::{
-    RoomError,
+    RoomError, StateIds,
     entry::is_local,
+    receive::outlier_event,
     rooms::Inner,
     tables::{StagedRow, part_of, shelf_of},
 };
@@ -36,6 +38,8 @@ const PIECE_BYTES_MAX: usize = 48 * 1024;
 /// Pieces that are submitted and not applied yet: one in flight, one waiting. Whoever sends into another
 /// room of the slot waits for these at most.
 const UNDER_WAY_MAX: usize = 2;
+/// Events that one piece takes: those that are here already need no entry.
+const TAKEN_MAX: usize = 512;
 /// Judged events that are remembered before the pieces are waited for: they may not be in the archives.
 const RECENT_MAX: usize = 512;
 /// Events that others stand behind which are remembered for longer: nearly all of a state's events
@@ -48,7 +52,7 @@ const LOCALS_MAX: usize = 200;
 pub(super) struct Writing {
     turns: VecDeque<Turn>,
     /// Events that were read and have not been written.
-    read: VecDeque<(bool, Pdu)>,
+    read: VecDeque<Read>,
     under_way: VecDeque<Ticket>,
     recent: HashMap<OwnedEventId, Judged>,
     /// What authorised events, until there are too many of them.
@@ -62,8 +66,19 @@ pub(super) struct Writing {
     pub(super) counts: InstalledCounts,
     pub(super) joined: i64,
     pub(super) invited: i64,
+    pub(super) local_joined: i64,
     /// Our users who have a membership, but for the one who joins.
     pub(super) locals: Vec<Pdu>,
+    /// The state, if the room is here already: the join is placed on it as a whole.
+    pub(super) state: StateIds,
+}
+
+/// An event that is next to be written.
+struct Read {
+    in_state: bool,
+    pdu: Pdu,
+    /// What it is in a room that is here already.
+    known: Option<Judged>,
 }
 
 impl Writing {
@@ -84,7 +99,9 @@ impl Writing {
             },
             joined: 0,
             invited: 0,
+            local_joined: 0,
             locals: Vec::new(),
+            state: StateIds::new(),
         }
     }
 
@@ -105,22 +122,23 @@ impl Writing {
         scope: &Scope,
     ) -> Result<(), RoomError> {
         let mut entries = Vec::new();
-        let mut bytes = 0;
-        while bytes < PIECE_BYTES_MAX {
+        let (mut bytes, mut taken) = (0, 0);
+        while bytes < PIECE_BYTES_MAX && taken < TAKEN_MAX {
             if self.read.is_empty() {
                 self.read_on(inner, scope).await?;
             }
-            let Some((in_state, pdu)) = self.read.pop_front() else {
+            let Some(read) = self.read.pop_front() else {
                 break;
             };
-            let entry = self.take(inner, scope, in_state, pdu).await?;
-            bytes += entry.encoded_len();
-            entries.push(entry);
+            let entry = self.take(inner, scope, read).await?;
+            bytes += entry.as_ref().map_or(0, Message::encoded_len);
+            taken += 1;
+            entries.extend(entry);
         }
         if entries.is_empty() {
             return self.settle().await;
         }
-        if !self.is_begun {
+        if !self.is_begun && !scope.is_here {
             // Behind the events: the first of these is where the state begins.
             let began = room_entry::Kind::Installation(scope.site.began(inner.clock.now_ms()));
             entries.push(scope.site.entry(inner, began));
@@ -164,28 +182,40 @@ impl Writing {
         let rows = inner.staged_range(&scope.staged, first, last).await?;
         let mut rows: HashMap<u32, StagedRow> =
             rows.into_iter().map(|row| (row.number, row)).collect();
+        let mut read = Vec::with_capacity(stretch);
         for turn in self.turns.drain(..stretch) {
             let row = rows.remove(&turn.number);
             let row = row.ok_or_else(|| RoomError::bad_content("what was staged is gone"))?;
             let event_id = OwnedEventId::try_from(row.event_id).map_err(RoomError::bad_content)?;
             let pdu = Pdu::from_stored(event_id, row.json).map_err(RoomError::bad_content)?;
-            self.read.push_back((turn.in_state, pdu));
+            read.push((turn.in_state, pdu));
         }
+        let read: Vec<Read> = stream::iter(read)
+            .map(|(in_state, pdu)| known(inner, scope, in_state, pdu))
+            .buffered(READ_MAX)
+            .try_collect()
+            .await?;
+        self.read.extend(read);
         Ok(())
     }
 
-    /// Judges an event, and writes its entry.
+    /// Judges an event, and writes its entry unless it is here already.
     async fn take(
         &mut self,
         inner: &Inner,
         scope: &Scope,
-        in_state: bool,
-        pdu: Pdu,
-    ) -> Result<Entry, RoomError> {
-        let judged = self.judge(inner, scope, &pdu).await?;
-        let (status, reason) = match &judged {
-            Ok(()) => (EventStatus::Outlier, String::new()),
-            Err(reason) => (EventStatus::Rejected, reason.clone()),
+        read: Read,
+    ) -> Result<Option<Entry>, RoomError> {
+        let Read {
+            in_state,
+            pdu,
+            known,
+        } = read;
+        let is_known = known.is_some();
+        let judged = match known {
+            Some(Judged::Usable(_)) => Ok(()),
+            Some(Judged::Rejected(_)) => Err(String::new()),
+            None => self.judge(inner, scope, &pdu).await?,
         };
         let state = match (&judged, in_state) {
             (Ok(()), true) => self.value(inner, scope, &pdu)?,
@@ -196,14 +226,13 @@ impl Writing {
             (Ok(()), Some(_)) => self.counts.state += 1,
             (Ok(()), None) => self.counts.behind += 1,
         }
-        let event = StateInstalling {
-            event_id: pdu.event_id().to_string(),
-            json: pdu.json().to_owned(),
-            status: status.into(),
-            reason,
-            shelf: shelf_of(self.written),
-            state,
-            depth: pdu.depth() as i64,
+        if is_known {
+            return Ok(None);
+        }
+        let kind = if scope.is_here {
+            room_entry::Kind::Event(outlier_event(&pdu, judged.clone().err()))
+        } else {
+            self.installing(&pdu, judged.clone().err(), state)
         };
         self.written += 1;
         let judged = match judged {
@@ -211,8 +240,28 @@ impl Writing {
             Err(_) => Judged::Rejected(pdu.clone()),
         };
         self.recent.insert(pdu.event_id().to_owned(), judged);
-        let kind = room_entry::Kind::StateInstalling(event);
-        Ok(scope.site.entry(inner, kind))
+        Ok(Some(scope.site.entry(inner, kind)))
+    }
+
+    fn installing(
+        &self,
+        pdu: &Pdu,
+        refused: Option<String>,
+        state: Option<StateChange>,
+    ) -> room_entry::Kind {
+        let status = match refused {
+            None => EventStatus::Outlier,
+            Some(_) => EventStatus::Rejected,
+        };
+        room_entry::Kind::StateInstalling(StateInstalling {
+            event_id: pdu.event_id().to_string(),
+            json: pdu.json().to_owned(),
+            status: status.into(),
+            reason: refused.unwrap_or_default(),
+            shelf: shelf_of(self.written),
+            state,
+            depth: pdu.depth() as i64,
+        })
     }
 
     /// `Err`: the rule that refuses it, for people.
@@ -272,6 +321,10 @@ impl Writing {
             let reason = format!("two values of {} {state_key:?}", pdu.type_name());
             return Err(RoomError::bad_content(reason));
         }
+        if scope.is_here {
+            let key = (pdu.type_name().to_owned(), state_key.to_owned());
+            self.state.insert(key, pdu.event_id().to_owned());
+        }
         Ok(Some(StateChange {
             event_type: pdu.type_name().to_owned(),
             state_key: state_key.to_owned(),
@@ -295,7 +348,8 @@ impl Writing {
         self.joined += i64::from(membership == MembershipState::Join);
         self.invited += i64::from(membership == MembershipState::Invite);
         let local = is_local(&user, &inner.server_name);
-        if local && user != scope.join.sender() {
+        self.local_joined += i64::from(local && membership == MembershipState::Join);
+        if local && user != scope.join.sender() && !scope.is_here {
             if self.locals.len() == LOCALS_MAX {
                 let reason = format!("more than {LOCALS_MAX} users of ours in the state");
                 return Err(RoomError::TooLarge { reason });
@@ -309,6 +363,20 @@ impl Writing {
             stripped_state: String::new(),
         }))
     }
+}
+
+/// An event with what it is in a room that is here already.
+async fn known(inner: &Inner, scope: &Scope, in_state: bool, pdu: Pdu) -> Result<Read, RoomError> {
+    let known = if scope.is_here {
+        scope.graph(inner).judged(pdu.event_id()).await?
+    } else {
+        None
+    };
+    Ok(Read {
+        in_state,
+        pdu,
+        known,
+    })
 }
 
 /// How many of the next turns stand one after the other in one partition.

@@ -29,6 +29,7 @@ impl<'a> Coming<'a> {
             auth_events: AuthEvents::new(),
             changed: None,
             fills: Vec::new(),
+            begins_anew: false,
         }
     }
 

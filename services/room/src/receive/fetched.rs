@@ -97,9 +97,7 @@ impl Inner {
         let (mut befores, mut missing) = (Vec::new(), Vec::new());
         for ids in states {
             let state = self.by_key(hot, ids, &current, &mut missing).await?;
-            let over = difference(&current, &state);
-            let chain = chain.clone();
-            befores.push(Before { chain, over });
+            befores.push(Before::told(&chain, &current, &state));
         }
         if missing.is_empty() {
             return Ok(ControlFlow::Continue(befores));
@@ -107,6 +105,14 @@ impl Inner {
         missing.sort();
         missing.dedup();
         Ok(ControlFlow::Break(Fate::Missing { events: missing }))
+    }
+
+    /// A state that came whole.
+    pub(super) async fn given(&self, hot: &Hot, state: &StateIds) -> Result<Before, RoomError> {
+        let chain = Chain::linear(self.last_position(hot).await?);
+        let current = self.reader.laid_out(&hot.room_id, &chain).await?;
+        check_create(&current, state)?;
+        Ok(Before::told(&chain, &current, state))
     }
 
     /// A state by its keys. What is in the current state is not looked up.
@@ -137,9 +143,8 @@ impl Inner {
                 return Err(unlikely("two events for one key of a state"));
             }
         }
-        let create = ("m.room.create".to_owned(), String::new());
-        if missing.is_empty() && state.get(&create) != current.get(&create) {
-            return Err(unlikely("a state with another create event"));
+        if missing.is_empty() {
+            check_create(current, &state)?;
         }
         Ok(state)
     }
@@ -156,6 +161,23 @@ impl Inner {
         }
         Ok(Some(gap).filter(|gap| !gap.missing.is_empty()))
     }
+}
+
+impl Before {
+    /// A state, told by what differs from the current one.
+    fn told(chain: &Chain, current: &StateIds, state: &StateIds) -> Self {
+        let over = difference(current, state);
+        let chain = chain.clone();
+        Self { chain, over }
+    }
+}
+
+fn check_create(current: &StateIds, state: &StateIds) -> Result<(), RoomError> {
+    let create = ("m.room.create".to_owned(), String::new());
+    if state.get(&create) == current.get(&create) {
+        return Ok(());
+    }
+    Err(unlikely("a state with another create event"))
 }
 
 fn unlikely(reason: &str) -> RoomError {

@@ -87,7 +87,7 @@ impl Inner {
         is_other.then(|| "the room has a create event".to_owned())
     }
 
-    async fn verdict(
+    pub(super) async fn verdict(
         &self,
         hot: &mut Hot,
         coming: &Coming<'_>,
@@ -98,7 +98,9 @@ impl Inner {
         let keys = auth_types_of(pdu, hot.rules).unwrap_or_default();
         let state_before = self.authorising(hot, keys.clone(), &before.view()).await?;
         self.ensure_current(hot, pdu).await?;
-        let state_now = if behind_a_gap {
+        let state_now = if coming.begins_anew {
+            Some(state_before.clone())
+        } else if behind_a_gap {
             let now = self.current_with(hot, before).await?;
             Some(self.authorising(hot, keys, &now).await?)
         } else {

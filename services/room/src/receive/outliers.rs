@@ -56,30 +56,30 @@ impl Inner {
 
     fn outlier(&self, hot: &mut Hot, pdu: &Pdu, refused: Option<String>) -> Decision {
         let id = pdu.event_id();
-        let (status, judged, fate) = match refused.clone() {
-            None => (
-                EventStatus::Outlier,
-                Judged::Usable(pdu.clone()),
-                Fate::Outlier,
-            ),
-            Some(reason) => (
-                EventStatus::Rejected,
-                Judged::Rejected(pdu.clone()),
-                Fate::Rejected { reason },
-            ),
+        let (judged, fate) = match refused.clone() {
+            None => (Judged::Usable(pdu.clone()), Fate::Outlier),
+            Some(reason) => (Judged::Rejected(pdu.clone()), Fate::Rejected { reason }),
         };
         hot.under_way.insert(id.to_owned(), judged);
         hot.outliers.insert(id.to_owned());
-        let event = Event {
-            event_id: id.to_string(),
-            json: pdu.json().to_owned(),
-            status: status.into(),
-            depth: pdu.depth() as i64,
-            reason: refused.unwrap_or_default(),
-            ..Event::default()
-        };
-        let kind = room_entry::Kind::Event(event);
+        let kind = room_entry::Kind::Event(outlier_event(pdu, refused));
         let written = Written::of(hot.entry(self.clock.now_ms(), Vec::new(), kind));
         Decision { fate, written }
+    }
+}
+
+/// The record of an outlier; `refused`: the rule that refuses it, for people.
+pub(crate) fn outlier_event(pdu: &Pdu, refused: Option<String>) -> Event {
+    let status = match refused {
+        None => EventStatus::Outlier,
+        Some(_) => EventStatus::Rejected,
+    };
+    Event {
+        event_id: pdu.event_id().to_string(),
+        json: pdu.json().to_owned(),
+        status: status.into(),
+        depth: pdu.depth() as i64,
+        reason: refused.unwrap_or_default(),
+        ..Event::default()
     }
 }

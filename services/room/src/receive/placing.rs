@@ -63,7 +63,7 @@ impl Inner {
         let event_state = self.event_state(hot, pdu, before, &after).await?;
         let old_ends = ends(hot);
         let mut new_ends: Vec<OwnedEventId> = old_ends.clone();
-        new_ends.retain(|end| !pdu.prev_events().contains(end));
+        new_ends.retain(|end| !coming.begins_anew && !pdu.prev_events().contains(end));
         let view = View::of(&before.chain).with(&after);
         let is_end = !self.is_named(coming).await? || new_ends.is_empty();
         let changes = self

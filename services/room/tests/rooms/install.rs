@@ -350,7 +350,8 @@ async fn a_repeated_join_is_known_and_another_is_told() {
     world.close().await;
 }
 
-/// Sabotage: forget our users that the state names; tell somebody who left of it.
+/// Sabotage: forget our users that the state names; tell somebody who left of it; count nobody but who
+/// joins as ours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn our_users_in_an_installed_state_have_their_memberships() {
     let world = World::new().await;
@@ -360,6 +361,7 @@ async fn our_users_in_an_installed_state_have_their_memberships() {
     let invite = there.member(&zoe, &ben, "invite");
     there.member(&cai, &cai, "join");
     there.member(&cai, &cai, "leave");
+    there.member(&user("dan"), &user("dan"), "join");
     there
         .install(&world.rooms, &there.joined(&ada))
         .await
@@ -380,6 +382,8 @@ async fn our_users_in_an_installed_state_have_their_memberships() {
     let left = world.reader().user_room(&cai, room).await.unwrap().unwrap();
     assert_eq!(left.membership, MembershipState::Leave);
     world.join(room, &ben).await;
+    let head = world.reader().head(room).await.unwrap().unwrap().head;
+    assert_eq!(head.local_members, 3);
     world.close().await;
 }
 

@@ -18,6 +18,7 @@ mod out_of_band;
 mod placing;
 mod portions;
 mod redaction;
+mod rejoin;
 mod remote_room;
 mod sending;
 mod state;
