@@ -27,6 +27,7 @@ use crate::{
     commands::{SignedEvent, TakeMembership},
     entry::{is_local, notice_of, room_entry_of},
     rooms::Inner,
+    tables::is_shelf,
 };
 
 /// What became of a membership that came out of band.
@@ -80,7 +81,7 @@ impl Inner {
         let slot = self.logs.slot_of(command.room_id.as_str());
         let basis = self.logs.basis(slot)?;
         self.logs.barrier(slot).await?;
-        if self.reader.place(member.pdu.event_id()).await?.is_some() {
+        if self.has_arrived(member.pdu).await? {
             return Ok(Told::Known);
         }
         let held = self
@@ -97,6 +98,17 @@ impl Inner {
             event_id: member.pdu.event_id().to_owned(),
             position,
         }))
+    }
+
+    /// What an installation left that came to nothing has told nobody anything.
+    async fn has_arrived(&self, pdu: &Pdu) -> Result<bool, RoomError> {
+        let place = self.reader.place(pdu.event_id()).await?;
+        Ok(match place {
+            Some(place) if is_shelf(place.bucket) => {
+                self.reader.head(pdu.room_id()).await?.is_some()
+            }
+            place => place.is_some(),
+        })
     }
 
     fn member_of<'a>(&self, pdu: &'a Pdu) -> Result<Member<'a>, RoomError> {
