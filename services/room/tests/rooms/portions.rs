@@ -232,3 +232,38 @@ async fn batches_that_are_refused_are_written_again() {
     assert!(!is_resolving(&world, &flood.calm).await);
     world.close().await;
 }
+
+/// Whoever asked goes away between two batches: what runs a request is its caller's.
+///
+/// Sabotage: put the memory of a room back whatever ends the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_dropped_half_way_is_gone_on_with() {
+    let flood = Flood::of(40);
+    let mut dropped = 0;
+    for _ in 0..12 {
+        let world = World::in_portions_of(700).await;
+        flood.run(&world).await;
+        let ban = ban(&flood.calm);
+        let banning = vec![ban.clone()];
+        tokio::select! {
+            arrived = world.rooms.receive(&flood.calm.room, banning) => drop(arrived.unwrap()),
+            () = half_way(&world, &flood.calm) => dropped += 1,
+        }
+        let said = message(&remote("ann"), "well");
+        // It follows both ends: nothing is resolved for it.
+        let ends = [&ban.pdu, &flood.flooded.last];
+        let next = flood.calm.clone().send_after(said, &ends);
+        receive(&world, &flood.calm, &[ban, next]).await;
+        assert!(!is_resolving(&world, &flood.calm).await);
+        assert_eq!(flood.left(&world).await, 0);
+        assert_eq!(flood.changes(&world).await, 2 * 40);
+        world.close().await;
+    }
+    assert!(dropped > 3, "only {dropped} were dropped");
+}
+
+async fn half_way(world: &World, branch: &Branch) {
+    while !is_resolving(world, branch).await {
+        tokio::task::yield_now().await;
+    }
+}
