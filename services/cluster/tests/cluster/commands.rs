@@ -54,7 +54,7 @@ fn log_says(error: &NoteError) -> &AppendError {
 async fn a_command_runs_where_its_slot_is_served() {
     let world = World::over_grpc(8);
     let (a, b) = tokio::join!(world.start("a"), world.start("b"));
-    world.all_served(&[&a, &b]).await;
+    world.shared_out(&[&a, &b]).await;
     let (own, theirs) = (a.logs.served()[0], b.logs.served()[0]);
     let (here, there) = (a.key_of(own), a.key_of(theirs));
 
@@ -351,7 +351,7 @@ async fn what_is_too_large_is_not_sent() {
 async fn what_is_late_or_wrong_is_not_run() {
     let world = World::over_grpc(32);
     let (a, b) = tokio::join!(world.start("a"), world.start("b"));
-    world.all_served(&[&a, &b]).await;
+    world.shared_out(&[&a, &b]).await;
     let (own, theirs) = (a.logs.served()[0], b.logs.served()[0]);
     let mut caller = caller(&a);
     let right = || RunRequest {

@@ -287,6 +287,16 @@ impl World {
         .await;
     }
 
+    /// Waits until each of these processes serves its share and no more: until then slots go to and fro.
+    pub(crate) async fn shared_out(&self, processes: &[&Process]) {
+        let shares = self.shares(processes);
+        eventually("each serves its share", async || {
+            let has_its_share = |p: &&Process| Some(&p.logs.served()) == shares.get(p.id.as_str());
+            processes.iter().all(has_its_share)
+        })
+        .await;
+    }
+
     /// The slots that each should have.
     pub(crate) fn shares<'a>(&self, processes: &[&'a Process]) -> BTreeMap<&'a str, Vec<Slot>> {
         let ids: Vec<&str> = processes
