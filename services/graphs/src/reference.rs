@@ -302,6 +302,12 @@ impl Reference {
         self.events.contains_key(id)
     }
 
+    /// Whether an event was rejected.
+    pub fn has_rejected(&self, id: &EventId) -> bool {
+        let held = self.events.get(id);
+        held.is_some_and(|held| held.standing == Standing::Rejected)
+    }
+
     /// Whether an event has a place in the graph.
     pub fn has_placed(&self, id: &EventId) -> bool {
         self.events.get(id).is_some_and(|held| held.placed)

@@ -381,7 +381,9 @@ impl<'a> Trial<'a> {
         let held = |event_type: &StateEventType, key: &str| {
             self.reference.event_in(current, event_type, key)
         };
-        Ok(check_auth(&pdu, self.graph.rules, held).is_ok())
+        let rejected = |id: &OwnedEventId| self.reference.has_rejected(id);
+        let is_refused = pdu.auth_events().iter().any(rejected);
+        Ok(!is_refused && check_auth(&pdu, self.graph.rules, held).is_ok())
     }
 
     /// The current state, and where the room ends.

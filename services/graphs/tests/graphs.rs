@@ -4,6 +4,8 @@ use hanse_graphs::{Counts, Graph, Storage, Trial, World};
 
 const GRAPHS: u64 = 200;
 const WORLDS: u64 = 2;
+/// Graphs, and the orders in which they were fed, that longer runs found something with.
+const FOUND: [(u64, u64); 1] = [(189_009, 0)];
 
 /// Sabotage: see docs/event-graphs.md, where each is listed with what it makes red.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -14,11 +16,11 @@ async fn every_state_is_the_references() {
         worlds.push(world.await.unwrap());
     }
     let mut counts = Counts::default();
-    for seed in 1..=GRAPHS {
+    // Each in one of the worlds.
+    let sample = (1..=GRAPHS).map(|seed| (seed, seed % WORLDS));
+    for (seed, order) in sample.chain(FOUND) {
         let graph = Graph::grow(seed).unwrap();
-        // Each in one of the worlds.
-        let (order, world) = ((seed % WORLDS), &worlds[(seed % WORLDS) as usize]);
-        let ran = Trial::run(world, &graph, order).await;
+        let ran = Trial::run(&worlds[order as usize], &graph, order).await;
         counts += ran.unwrap_or_else(|error| panic!("{error:#}"));
     }
     eprintln!("{counts}");

@@ -231,6 +231,7 @@ impl Hot {
         self.count(state);
         if let Some(change) = state {
             let (event_type, state_key) = (change.event_type.clone(), change.state_key.clone());
+            self.vouch_for(pdu.event_id());
             self.hold(event_type, state_key, Some(pdu.clone()));
         }
         self.keep_ends(pdu);

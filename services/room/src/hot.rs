@@ -15,13 +15,16 @@ use ruma::{
     room_version_rules::RoomVersionRules,
 };
 
-use crate::{RoomError, RoomReader, tables::TransactionKey};
+use crate::{RoomError, RoomReader, StateAt, tables::TransactionKey};
 
 /// Memberships held for one room; beyond, all are forgotten and read again as needed.
 const MEMBERS_HELD_MAX: usize = 2_000;
 /// Transactions under way or just done, for each room. More than can be under way in a slot: those
 /// that wait in its queue (2,048 submissions) and those in batches that are not applied yet.
 const TRANSACTIONS_HELD_MAX: usize = 8_192;
+
+/// Events known to be usable, for each room; beyond, all are forgotten and looked up again as needed.
+const USABLE_HELD_MAX: usize = 4_096;
 
 /// A loaded room.
 pub(crate) struct Hot {
@@ -31,6 +34,9 @@ pub(crate) struct Hot {
     pub(crate) rules: &'static RoomVersionRules,
     pub(crate) head: RoomHead,
     state: HashMap<String, HashMap<String, Option<Pdu>>>,
+    /// Events of the state that are not rejected. One may come into it as an outlier, and be rejected at
+    /// its place later.
+    usable: HashSet<OwnedEventId>,
     transactions: HashMap<TransactionKey, OwnedEventId>,
     /// Their keys, oldest first.
     transactions_order: VecDeque<TransactionKey>,
@@ -67,6 +73,7 @@ impl Hot {
             rules,
             head,
             state: HashMap::new(),
+            usable: HashSet::new(),
             transactions: HashMap::new(),
             transactions_order: VecDeque::new(),
             under_way: HashMap::new(),
@@ -95,6 +102,9 @@ impl Hot {
         hot.head = head.head;
         for state in reader.plain_state(room_id, Position::END).await? {
             if let Some(event) = reader.state_body(room_id, &state).await? {
+                if state.is_in_timeline() {
+                    hot.vouch_for(event.pdu.event_id());
+                }
                 hot.hold(state.event_type, state.state_key, Some(event.pdu));
             }
         }
@@ -129,9 +139,16 @@ impl Hot {
         if members.len() >= MEMBERS_HELD_MAX {
             members.clear();
         }
-        let event = reader
-            .state_event(&self.room_id, MEMBER, user_id, Position::END)
+        let value = reader
+            .state(&self.room_id, MEMBER, user_id, Position::END)
             .await?;
+        let event = match &value {
+            Some(value) => reader.state_body(&self.room_id, value).await?,
+            None => None,
+        };
+        if let Some(value) = value.filter(StateAt::is_in_timeline) {
+            self.vouch_for(&value.event_id);
+        }
         self.hold(
             MEMBER.to_owned(),
             user_id.to_owned(),
@@ -150,6 +167,24 @@ impl Hot {
         let held = self.state(pdu.type_name(), pdu.state_key()?)?;
         let same = held.sender() == pdu.sender() && held.content().get() == pdu.content().get();
         same.then(|| held.event_id().to_owned())
+    }
+
+    /// Remembers that an event is not rejected.
+    pub(crate) fn vouch_for(&mut self, event_id: &EventId) {
+        if self.usable.len() >= USABLE_HELD_MAX {
+            self.usable.clear();
+        }
+        self.usable.insert(event_id.to_owned());
+    }
+
+    /// Forgets it again.
+    pub(crate) fn doubt(&mut self, event_id: &EventId) {
+        self.usable.remove(event_id);
+    }
+
+    /// Whether an event is known not to be rejected.
+    pub(crate) fn is_usable(&self, event_id: &EventId) -> bool {
+        self.usable.contains(event_id)
     }
 
     pub(crate) fn hold(&mut self, event_type: String, state_key: String, pdu: Option<Pdu>) {

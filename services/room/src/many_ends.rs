@@ -67,6 +67,7 @@ impl Inner {
             held(event_type, key).cloned()
         })?;
         allowed_now(hot, &pdu)?;
+        self.check_authority(hot, &pdu).await?;
         let before = Some(before);
         Ok(Built { pdu, before })
     }

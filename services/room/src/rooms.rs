@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use hanse_cluster::{Command, Router, travelling};
-use hanse_event::{Draft, Pdu, Placement, ServerKey, build, check_auth};
+use hanse_event::{Draft, Judged, Pdu, Placement, ServerKey, build, check_auth};
 use hanse_log::{AppendError, Position, SlotLogs, Ticket};
 use hanse_proto::room::Redacted;
 use hanse_runtime::{Clock, Random};
@@ -369,7 +369,31 @@ impl Inner {
         }
         let pdu = build(draft, place, &self.key)?;
         allowed_now(hot, &pdu)?;
+        self.check_authority(hot, &pdu).await?;
         Ok(Built { pdu, before: None })
+    }
+
+    /// That nothing rejected stands behind an event of ours: others would have to reject it. The state
+    /// may hold such an event, which came into it as an outlier.
+    pub(crate) async fn check_authority(&self, hot: &mut Hot, pdu: &Pdu) -> Result<(), RoomError> {
+        for id in pdu.auth_events() {
+            if hot.is_usable(id) {
+                continue;
+            }
+            let judged = match hot.under_way.get(id) {
+                Some(judged) => Some(judged.clone()),
+                None => self.graph(hot).judged(id).await?,
+            };
+            match judged {
+                Some(Judged::Rejected(_)) => {
+                    let reason = "what would authorise this is an event that was rejected here";
+                    return Err(RoomError::forbidden(reason));
+                }
+                Some(Judged::Usable(_)) => hot.vouch_for(id),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn placement<'r>(

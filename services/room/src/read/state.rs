@@ -26,6 +26,13 @@ pub struct StateAt {
     bucket: i64,
 }
 
+impl StateAt {
+    /// Whether the event stands in the timeline, so that it was never anything but accepted.
+    pub(crate) fn is_in_timeline(&self) -> bool {
+        self.bucket >= 0
+    }
+}
+
 /// A change of state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateChangeAt {

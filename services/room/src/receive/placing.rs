@@ -163,6 +163,7 @@ impl Inner {
             event_state,
             self.clock.now_ms(),
         );
+        hot.doubt(pdu.event_id());
         let judged = match status {
             EventStatus::Rejected => Judged::Rejected(pdu.clone()),
             _ => Judged::Usable(pdu.clone()),
