@@ -96,6 +96,9 @@ pub struct Event {
     /// The gaps that end with it: it was what is missing there.
     #[prost(message, repeated, tag = "18")]
     pub fills: ::prost::alloc::vec::Vec<FilledGap>,
+    /// Set for redactions whose target has no place here yet: its id. It is pruned when it comes.
+    #[prost(string, tag = "19")]
+    pub awaited_target: ::prost::alloc::string::String,
 }
 /// An event that was known takes its place in the graph: outlier to timeline foremost.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -23,6 +23,6 @@ pub use counted::RowCount;
 pub use crowd::{Crowd, Plan, Quarrel, Scattered};
 pub use graph::Graph;
 pub use progress::{Progress, Seen};
-pub use reference::{Around, Held, Reference, Standing, State};
+pub use reference::{Around, Held, Pruned, Reference, Standing, State};
 pub use trial::{Counts, Trial};
 pub use world::{Storage, World};

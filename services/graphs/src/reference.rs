@@ -44,6 +44,15 @@ pub struct Held {
     pub around: Option<Around>,
 }
 
+/// What is left of events when one is accepted.
+#[derive(Clone, Debug, Default)]
+pub struct Pruned {
+    /// Of what it redacts.
+    pub target: Option<Pdu>,
+    /// Of itself.
+    pub itself: Option<Pdu>,
+}
+
 /// The states around an event.
 #[derive(Clone, Debug)]
 pub struct Around {
@@ -60,6 +69,8 @@ pub struct Reference {
     events: HashMap<OwnedEventId, Held>,
     ends: BTreeSet<OwnedEventId>,
     current: State,
+    /// Accepted redactions of events that were not, by what they redact.
+    early_redactions: HashMap<OwnedEventId, Vec<Pdu>>,
     resolver: Resolver,
 }
 
@@ -82,6 +93,7 @@ impl Reference {
             events: HashMap::new(),
             ends: BTreeSet::new(),
             current: State::new(),
+            early_redactions: HashMap::new(),
             resolver,
         }
     }
@@ -180,6 +192,13 @@ impl Reference {
             }
             Around { before, after }
         });
+        if let Some(target) = pdu.redacts(&self.rules.redaction)
+            && standing == Standing::Accepted
+            && self.accepted(target).is_none()
+        {
+            let early = self.early_redactions.entry(target.to_owned());
+            early.or_default().push(pdu.clone());
+        }
         let held = Held {
             pdu: pdu.clone(),
             standing,
@@ -244,25 +263,39 @@ impl Reference {
         self.resolve(&states?)
     }
 
-    /// What an event would prune if it were accepted now ([spec]).
+    /// What an event would prune if it were accepted now ([spec]): its target, and itself, if its own
+    /// redaction came first.
     ///
     /// [spec]: https://spec.matrix.org/v1.16/rooms/v3/#handling-redactions
-    pub fn pruned_by(&self, pdu: &Pdu) -> Result<Option<Pdu>> {
-        let Some(target) = pdu.redacts(&self.rules.redaction) else {
-            return Ok(None);
-        };
-        let held = self.events.get(target);
-        let Some(held) = held.filter(|held| held.standing == Standing::Accepted) else {
-            return Ok(None);
-        };
+    pub fn pruned_by(&self, pdu: &Pdu) -> Result<Pruned> {
+        let target = pdu.redacts(&self.rules.redaction);
+        let target = target.and_then(|id| self.accepted(id));
+        let early = self.early_redactions.get(pdu.event_id());
+        let mut pruned = Pruned::default();
+        if let Some(target) = target {
+            pruned.target = self.left_of(&target.pdu, pdu)?;
+        }
+        for redaction in early.into_iter().flatten() {
+            pruned.itself = pruned.itself.or(self.left_of(pdu, redaction)?);
+        }
+        Ok(pruned)
+    }
+
+    fn accepted(&self, id: &EventId) -> Option<&Held> {
+        let held = self.events.get(id)?;
+        Some(held).filter(|held| held.standing == Standing::Accepted)
+    }
+
+    /// What a redaction leaves of an event; none: it may not, by the current state.
+    fn left_of(&self, target: &Pdu, redaction: &Pdu) -> Result<Option<Pdu>> {
         let state = |event_type| self.event_in(&self.current, &event_type, "");
         let create = state(StateEventType::RoomCreate).context("a room without its beginning")?;
         let levels = state(StateEventType::RoomPowerLevels);
         let levels = power::power_levels(&create, levels.as_ref(), self.rules)?;
-        if !power::redaction_takes_effect(&levels, pdu, &held.pdu) {
+        if !power::redaction_takes_effect(&levels, redaction, target) {
             return Ok(None);
         }
-        Ok(redact(&held.pdu, self.rules, None).ok())
+        Ok(redact(target, self.rules, None).ok())
     }
 
     /// Puts a pruned event in the place of the event that it was.

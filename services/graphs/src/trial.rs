@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
-    Graph, Reference, Standing, State, World,
+    Graph, Pruned, Reference, Standing, State, World,
     cast::{our_server, server_key, state},
 };
 
@@ -70,6 +70,9 @@ pub struct Counts {
     pub stateless: u64,
     /// Redactions that took effect.
     pub pruned: u64,
+    /// Events pruned by a redaction that came before them.
+    #[serde(default)]
+    pub pruned_early: u64,
 }
 
 impl AddAssign for Counts {
@@ -90,6 +93,7 @@ impl AddAssign for Counts {
         self.backfilled += other.backfilled;
         self.stateless += other.stateless;
         self.pruned += other.pruned;
+        self.pruned_early += other.pruned_early;
     }
 }
 
@@ -101,7 +105,7 @@ impl fmt::Display for Counts {
              early; {} sent by our users, {} of them after \
              some of many ends, {} refused to them; {} dummy events; {} keys changed by resolution; {} \
              outliers, {} of them placed later; {} taken on fetched states; {} backfilled, {} of them \
-             without a state; {} pruned",
+             without a state; {} pruned, {} as they came",
             self.graphs,
             self.accepted,
             self.soft_failed,
@@ -117,7 +121,8 @@ impl fmt::Display for Counts {
             self.fetched,
             self.backfilled,
             self.stateless,
-            self.pruned
+            self.pruned,
+            self.pruned_early
         )
     }
 }
@@ -249,11 +254,15 @@ impl<'a> Trial<'a> {
         Ok(())
     }
 
-    /// What a redaction does if it was accepted.
-    fn prune(&mut self, standing: Standing, pruned: Option<Pdu>) {
-        if let Some(pruned) = pruned.filter(|_| standing == Standing::Accepted) {
+    /// What redactions do to an event and by it, if it was accepted.
+    fn prune(&mut self, standing: Standing, pruned: Pruned) {
+        if standing != Standing::Accepted {
+            return;
+        }
+        self.counts.pruned += u64::from(pruned.target.is_some());
+        self.counts.pruned_early += u64::from(pruned.itself.is_some());
+        for pruned in pruned.target.into_iter().chain(pruned.itself) {
             self.reference.prune(pruned);
-            self.counts.pruned += 1;
         }
     }
 

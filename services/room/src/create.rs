@@ -16,6 +16,7 @@ use crate::{
     NewEvent, RoomError, Rooms,
     commands::{CreateRoom, SignedEvent},
     hot::Hot,
+    redact::Effect,
     rooms::{Built, Decided, Inner},
     written::Written,
 };
@@ -83,7 +84,7 @@ impl Inner {
             pdu: create.clone(),
             before: None,
         };
-        let first = self.accept(&mut hot, first, None, None).await?;
+        let first = self.accept(&mut hot, first, None, Effect::Nothing).await?;
         entries.extend(submitted(first));
         for draft in new.drafts.clone() {
             let decided = self.decide_event(&mut hot, NewEvent::now(draft)).await?;

@@ -4,7 +4,7 @@ use hanse_event::Pdu;
 use hanse_proto::{
     log::{Entry, Relay, entry::Kind},
     room::{
-        Event, EventState, EventStatus, Membership, Redacted, Relation, RoomEntry, StateChange,
+        Event, EventState, EventStatus, Membership, Relation, RoomEntry, StateChange,
         StateResolved, Transaction, room_entry,
     },
     user::{MembershipNotice, UserEntry, user_entry},
@@ -12,7 +12,10 @@ use hanse_proto::{
 use ruma::{OwnedUserId, RoomId, ServerName, UserId};
 use serde::Deserialize;
 
-use crate::{DEPTH_BUCKET_BITS, EVENTS_PER_BUCKET, hot::Hot, stripped, tables::TransactionKey};
+use crate::{
+    DEPTH_BUCKET_BITS, EVENTS_PER_BUCKET, hot::Hot, redact::Effect, stripped,
+    tables::TransactionKey,
+};
 
 /// How long a transaction id is remembered.
 const TRANSACTION_TTL_MS: i64 = 7 * 24 * 60 * 60 * 1_000;
@@ -22,7 +25,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) now_ms: i64,
     pub(crate) server_name: &'a ServerName,
     pub(crate) transaction: Option<TransactionKey>,
-    pub(crate) redacted: Option<Redacted>,
+    pub(crate) effect: Effect,
 }
 
 /// Where an accepted event goes.
@@ -71,9 +74,10 @@ impl Hot {
         let Circumstances {
             now_ms,
             transaction,
-            redacted,
+            effect,
             ..
         } = circumstances;
+        let (redacted, awaited_target) = effect.recorded();
         let state = place.state;
         let relays = state
             .as_ref()
@@ -98,6 +102,7 @@ impl Hot {
             depth_bucket: depth >> DEPTH_BUCKET_BITS,
             opens_depth_bucket: place.opens_depth_bucket,
             event_state: place.event_state,
+            awaited_target,
             ..Event::default()
         };
         if let Some(key) = transaction {

@@ -12,6 +12,7 @@ use crate::{
     entry::is_local,
     hot::Hot,
     receive::{Before, ends},
+    redact::Effect,
     rooms::{Built, Decided, Inner, allowed_now},
     written::Submitted,
 };
@@ -113,7 +114,7 @@ impl Inner {
                 Err(RoomError::Forbidden { .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let decided = self.accept(hot, built, None, None).await?;
+            let decided = self.accept(hot, built, None, Effect::Nothing).await?;
             if let Decided::Submit(_, written) = decided {
                 return self.submit(hot, written).await.map(Some);
             }

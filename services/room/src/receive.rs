@@ -17,6 +17,7 @@ mod handed;
 mod linear;
 mod outliers;
 mod placing;
+mod redactions;
 mod rejoined;
 mod resolving;
 

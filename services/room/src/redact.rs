@@ -26,6 +26,29 @@ pub struct Redaction {
     pub transaction: Option<TransactionKey>,
 }
 
+/// What an event does to another.
+#[derive(Default)]
+pub(crate) enum Effect {
+    /// It is no redaction, or none that may be.
+    #[default]
+    Nothing,
+    /// The target, pruned.
+    Prunes(Redacted),
+    /// The target is pruned when it comes.
+    Awaits(OwnedEventId),
+}
+
+impl Effect {
+    /// As an entry says it: the pruned target, and the awaited one's id.
+    pub(crate) fn recorded(self) -> (Option<Redacted>, String) {
+        match self {
+            Self::Nothing => (None, String::new()),
+            Self::Prunes(redacted) => (Some(redacted), String::new()),
+            Self::Awaits(target) => (None, target.to_string()),
+        }
+    }
+}
+
 impl Rooms {
     /// Redacts an event: one's own, or anybody's with the power to.
     pub async fn redact(&self, room_id: &RoomId, redaction: Redaction) -> Result<Sent, RoomError> {
@@ -62,8 +85,8 @@ impl Inner {
         if hot.under_way.len() >= UNDER_WAY_MAX {
             self.settle(hot).await?;
         }
-        let redacted = Some(redacted(&target, &pruned, bucket));
-        let decided = self.accept(hot, built, transaction, redacted).await?;
+        let effect = Effect::Prunes(redacted(&target, &pruned, bucket));
+        let decided = self.accept(hot, built, transaction, effect).await?;
         // Only now: accepting it may have read the archives, which still have the event whole.
         self.prune_held(hot, &pruned);
         Ok(decided)

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use hanse_cluster::{Command, Router, travelling};
 use hanse_event::{Draft, Judged, Pdu, Placement, ServerKey, build, check_auth};
 use hanse_log::{AppendError, Position, SlotLogs, Ticket};
-use hanse_proto::room::Redacted;
 use hanse_runtime::{Clock, Random};
 use hanse_store::{Store, StoreError};
 use ruma::{
@@ -24,6 +23,7 @@ use crate::{
     many_ends::ENDS_NAMED_MAX,
     read::Nodes,
     receive::Before,
+    redact::Effect,
     tables::{ROOM_TRANSACTIONS, TransactionKey},
     written::Written,
 };
@@ -313,7 +313,7 @@ impl Inner {
         if let Some(event_id) = hot.holds_already(&built.pdu) {
             return Ok(Decided::Already(event_id));
         }
-        self.accept(hot, built, transaction, None).await
+        self.accept(hot, built, transaction, Effect::Nothing).await
     }
 
     pub(crate) async fn accept(
@@ -321,13 +321,13 @@ impl Inner {
         hot: &mut Hot,
         built: Built,
         transaction: Option<TransactionKey>,
-        redacted: Option<Redacted>,
+        effect: Effect,
     ) -> Result<Decided, RoomError> {
         let circumstances = Circumstances {
             now_ms: self.clock.now_ms(),
             server_name: &self.server_name,
             transaction,
-            redacted,
+            effect,
         };
         let Built { pdu, before } = built;
         let written = match before {

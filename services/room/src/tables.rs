@@ -5,6 +5,7 @@
 mod buckets;
 mod device_changes;
 mod directory;
+mod early_redactions;
 mod event_ids;
 mod event_states;
 mod events;
@@ -32,6 +33,7 @@ pub(crate) use self::{
         last_change_key, rows as device_change_rows,
     },
     directory::{PUBLISHED_ROOMS, PublishedRow, ROOM_ALIASES, RoomAliasRow},
+    early_redactions::{EarlyRedactionRow, ROOM_EARLY_REDACTIONS},
     event_ids::{EVENTS, EventIdRow},
     event_states::{EventStateRow, ROOM_EVENT_STATES},
     events::{EventRow, ROOM_EVENTS},
@@ -63,6 +65,7 @@ pub fn tables() -> Vec<&'static Table> {
         &ROOM_ALIASES,
         &ROOM_BUCKETS,
         &ROOM_DEVICE_CHANGES,
+        &ROOM_EARLY_REDACTIONS,
         &ROOM_EVENTS,
         &ROOM_EVENT_STATES,
         &ROOM_GAPS,

@@ -18,6 +18,7 @@ use crate::{
     RoomError, Sent,
     entry::{Circumstances, Place, notice_of},
     hot::Hot,
+    redact::Effect,
     rooms::Inner,
     stripped,
 };
@@ -121,7 +122,7 @@ impl Inner {
             now_ms: self.clock.now_ms(),
             server_name: &self.server_name,
             transaction: None,
-            redacted: None,
+            effect: Effect::Nothing,
         };
         let mut entry = hot.accept_at(&scope.join, place, circumstances);
         if let Some(Kind::Room(room)) = &mut entry.kind

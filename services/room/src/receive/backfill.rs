@@ -160,13 +160,20 @@ impl Inner {
             None => None,
         };
         let depth = pdu.depth() as i64;
+        let (redacted, awaited_target) = self.effect(hot, pdu).await?.recorded();
+        let pruned = self.pruned_early(hot, pdu).await?;
+        if let Some(pruned) = &pruned {
+            self.prune_held(hot, pruned);
+        }
+        let kept = pruned.as_ref().unwrap_or(pdu);
         let event = Event {
-            event_id: pdu.event_id().to_string(),
-            json: pdu.json().to_owned(),
+            event_id: kept.event_id().to_string(),
+            json: kept.json().to_owned(),
             status: EventStatus::Accepted.into(),
             depth,
-            redacted: self.redacted_by(hot, pdu).await?,
-            relation: relation(pdu),
+            redacted,
+            awaited_target,
+            relation: relation(kept),
             bucket: bucket_of_backfilled(position),
             opens_bucket: self.opens_bucket(hot, position).await?,
             depth_bucket: depth >> DEPTH_BUCKET_BITS,
@@ -180,7 +187,7 @@ impl Inner {
         };
         let kind = room_entry::Kind::Backfilled(backfilled);
         let entry = hot.entry(self.clock.now_ms(), Vec::new(), kind);
-        Ok(Decision::taken(hot, pdu, Written::of(entry)))
+        Ok(Decision::taken(hot, kept, Written::of(entry)))
     }
 
     async fn hide_older(

@@ -51,7 +51,8 @@ impl Inner {
             event_state: None,
             opens_depth_bucket: self.opens_depth_bucket(hot, pdu).await?,
         };
-        let circumstances = self.circumstances(self.redacted_by(hot, pdu).await?);
+        // No redaction can have come before it: whatever did is behind it, and could not know its id.
+        let circumstances = self.circumstances(self.effect(hot, pdu).await?);
         let entry = hot.accept_at(pdu, place, circumstances);
         Ok(Decision::taken(hot, pdu, Written::of(entry)))
     }

@@ -1,8 +1,8 @@
 //! The place of a judged event: its entry, and what it changes of the room.
 
-use hanse_event::{Judged, Pdu, power, redact};
+use hanse_event::{Judged, Pdu};
 use hanse_log::Position;
-use hanse_proto::room::{EventState, EventStatus, Redacted, StateChange};
+use hanse_proto::room::{EventState, EventStatus, StateChange};
 use ruma::OwnedEventId;
 
 use super::{Coming, Decision, Fate, forked::Before};
@@ -12,6 +12,7 @@ use crate::{
     graph::{Change, Graph, View, extended, record},
     hot::Hot,
     read::{Delta, StateKey},
+    redact::Effect,
     rooms::Inner,
     tables::{BucketKind, BucketRow, ROOM_BUCKETS},
     written::Written,
@@ -33,9 +34,14 @@ impl Inner {
     ) -> Result<Decision, RoomError> {
         let pdu = coming.pdu;
         let placed = self.place(hot, coming, before).await?;
-        let circumstances = self.circumstances(self.redacted_by(hot, pdu).await?);
-        let written = self.enter(hot, pdu, placed, circumstances).await?;
-        Ok(Decision::taken(hot, pdu, written))
+        let circumstances = self.circumstances(self.effect(hot, pdu).await?);
+        let pruned = self.pruned_early(hot, pdu).await?;
+        let kept = pruned.as_ref().unwrap_or(pdu);
+        let written = self.enter(hot, kept, placed, circumstances).await?;
+        if let Some(pruned) = &pruned {
+            self.prune_held(hot, pruned);
+        }
+        Ok(Decision::taken(hot, kept, written))
     }
 
     /// Takes an event of ours in that does not follow all of the room's ends.
@@ -230,38 +236,12 @@ impl Inner {
         Ok(self.reader.get(&ROOM_BUCKETS, &key).await?.is_none())
     }
 
-    /// The target of a redaction from elsewhere, pruned; none where it is not known, or where the
-    /// sender may not redact it.
-    pub(super) async fn redacted_by(
-        &self,
-        hot: &mut Hot,
-        pdu: &Pdu,
-    ) -> Result<Option<Redacted>, RoomError> {
-        let Some(target) = pdu.redacts(&hot.rules.redaction) else {
-            return Ok(None);
-        };
-        let (target, bucket) = match self.target(hot, target).await {
-            Ok(target) => target,
-            Err(RoomError::UnknownEvent { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        if !power::redaction_takes_effect(&hot.power_levels()?, pdu, &target.pdu) {
-            return Ok(None);
-        }
-        // Until room version 10 nothing prunes a create event, whatever a peer sends.
-        let Ok(pruned) = redact(&target.pdu, hot.rules, Some(pdu)) else {
-            return Ok(None);
-        };
-        self.prune_held(hot, &pruned);
-        Ok(Some(crate::redact::redacted(&target, &pruned, bucket)))
-    }
-
-    pub(super) fn circumstances(&self, redacted: Option<Redacted>) -> Circumstances<'_> {
+    pub(super) fn circumstances(&self, effect: Effect) -> Circumstances<'_> {
         Circumstances {
             now_ms: self.clock.now_ms(),
             server_name: &self.server_name,
             transaction: None,
-            redacted,
+            effect,
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     entry::Resolved,
     graph::{Change, View},
     hot::Hot,
+    redact::Effect,
     rooms::Inner,
     written::Written,
 };
@@ -62,7 +63,7 @@ impl Inner {
         changes: Vec<WithBodies>,
         written: &mut Written,
     ) {
-        let circumstances = self.circumstances(None);
+        let circumstances = self.circumstances(Effect::Nothing);
         let mut left = changes.len();
         for WithBodies {
             change,

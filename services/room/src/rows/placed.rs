@@ -7,7 +7,8 @@ use super::{
     Value, event_state_rows, gaps::gap_rows, redacted_row, relation_row, state_rows, timeline_rows,
 };
 use crate::tables::{
-    EVENTS, EventIdRow, HIDDEN_EVENTS, HiddenEventRow, ROOM_TRANSACTIONS, TransactionKey,
+    EVENTS, EarlyRedactionRow, EventIdRow, HIDDEN_EVENTS, HiddenEventRow, ROOM_EARLY_REDACTIONS,
+    ROOM_TRANSACTIONS, TransactionKey,
 };
 
 /// Where an event stands.
@@ -79,6 +80,12 @@ fn placed_rows(room_id: &str, event: &Event, standing: &Standing, rows: &mut Row
     }
     if let Some(redacted) = &event.redacted {
         redacted_row(room_id, redacted, rows);
+    }
+    if !event.awaited_target.is_empty() {
+        let bucket = event.bucket;
+        let row = EarlyRedactionRow { position, bucket };
+        let key = row.key(room_id, &event.awaited_target);
+        rows.put(&ROOM_EARLY_REDACTIONS, key, row.values());
     }
     if let Some(transaction) = &event.transaction {
         let key = TransactionKey::of(transaction).key(room_id);

@@ -8,6 +8,7 @@
 )]
 
 mod create;
+mod early_redaction;
 mod elsewhere;
 mod faults;
 mod history;
