@@ -197,11 +197,13 @@ pub(crate) fn no_cql(root: &Path) -> Option<&'static str> {
     )
 }
 
-/// The slot log in a world that fails: seeds, some of them twice, and each sabotage until it is found.
+/// The slot log in a world that fails: seeds, some of them twice, and each sabotage until it is found. By
+/// the binary that was built with the tests: of its own it would be built with other dependencies.
 pub(crate) fn simulation(root: &Path) -> Result<Counts> {
-    let args = ["--seeds", "200", "--determinism", "5", "--mutations"];
-    let mut command = simulate(root);
-    Ok(counted(Runner::Plain, &run(command.args(args))?))
+    must(program("cargo", root).args(["test", "--workspace", "--no-run"]))?;
+    let mut command = program(setup::target(root).join("debug/simulate"), root);
+    command.args(["--seeds", "200", "--determinism", "5", "--mutations"]);
+    Ok(counted(Runner::Plain, &run(&mut command)?))
 }
 
 /// The simulation's binary, optimised, to be given its arguments.

@@ -164,7 +164,7 @@ pub(crate) fn testkit(root: &Path, name: &str) -> Result<PathBuf> {
 fn build_programs(root: &Path, names: &[&str]) -> Result<()> {
     let packages = ["hanse", "hanse-testkit", "hanse-graphs"];
     let mut build = program("cargo", root);
-    build.args(["build", "--release"]);
+    build.args(["build", "--release", "--features=hanse-testkit/programs"]);
     build.args(packages.map(|package| format!("--package={package}")));
     build.args(names.iter().map(|name| format!("--bin={name}")));
     must(&mut build).map(|_| ())
