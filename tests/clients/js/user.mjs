@@ -13,13 +13,17 @@ const LOOK_MS = 25;
 
 export const unique = () => randomBytes(4).toString("hex");
 
-/** Waits until `predicate()` is truthy, or what it promises is, and returns that; fails after 20 s. */
+/**
+ * Waits until `predicate()` is truthy, or what it promises is, and returns that; fails after 20 s, with `what`
+ * or what that returns.
+ */
 export async function until(what, predicate) {
     const deadline = Date.now() + WAIT_MS;
     for (;;) {
         const value = await predicate();
         if (value) return value;
-        assert.ok(Date.now() < deadline, `not within ${WAIT_MS} ms: ${what}`);
+        const missing = () => `not within ${WAIT_MS} ms: ${typeof what === "function" ? what() : what}`;
+        if (Date.now() >= deadline) assert.fail(missing());
         await sleep(LOOK_MS);
     }
 }
