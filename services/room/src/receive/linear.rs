@@ -51,7 +51,8 @@ impl Inner {
             event_state: None,
             opens_depth_bucket: self.opens_depth_bucket(hot, pdu).await?,
         };
-        // No redaction can have come before it: whatever did is behind it, and could not know its id.
+        // No redaction can have come before it: whatever did is behind it, and could not know its id,
+        // which is a hash. (In version 2 it is chosen: a server could spare what it sends itself.)
         let circumstances = self.circumstances(self.effect(hot, pdu).await?);
         let entry = hot.accept_at(pdu, place, circumstances);
         Ok(Decision::taken(hot, pdu, Written::of(entry)))
